@@ -1,1 +1,18 @@
-//! Placeholder.
+//! The domain that the controller and the agent share.
+//!
+//! Nothing here knows Kubernetes, AWS, a clock or a file: values in, values out. That is what lets
+//! both sides enforce one lifecycle with one function and speak one wire format.
+//!
+//! | module | fact it owns |
+//! |---|---|
+//! | [`duration`] | how people write a span of time (`30m`, `1d12h`) |
+//! | [`lifecycle`] | what ends a spore, in which order, with which action |
+//! | [`tags`] | the `spawn:*` tags: the wire format between controller and agent |
+//! | [`agent_config`] | the document that the agent finds on its instance |
+//! | [`token`] | EC2 client tokens, one per launch attempt |
+
+pub mod agent_config;
+pub mod duration;
+pub mod lifecycle;
+pub mod tags;
+pub mod token;

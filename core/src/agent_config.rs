@@ -1,0 +1,87 @@
+//! The document that the agent finds on its instance at [`PATH`].
+//!
+//! The controller writes it into the user data of the launch; nothing in it is secret. It holds all
+//! that the agent needs to end the instance with cluster and network gone.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    duration::Duration,
+    lifecycle::{Action, CompletionPolicy, IdlePolicy, Policy},
+};
+
+/// Where the document lies.
+pub const PATH: &str = "/etc/spored/config.yaml";
+/// The file whose appearance says that the work is done: empty, or JSON with `status` and `message`.
+pub const COMPLETION_FILE: &str = "/tmp/SPAWN_COMPLETE";
+/// Where users on the instance find what is about to happen to it.
+pub const WARNING_FILE: &str = "/tmp/SPAWN_WARNING";
+/// The systemd timer that powers the instance off if nothing else has.
+pub const POWER_OFF_TIMER: &str = "spore-power-off.timer";
+/// Version of the document that this build writes and reads.
+pub const VERSION: u32 = 1;
+
+/// What the agent is to enforce and to run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AgentConfig {
+    /// Version of this document ([`VERSION`]).
+    pub version: u32,
+    /// `namespace/name` of the object.
+    pub owner: String,
+    /// The absolute deadline; a later one in the instance's own tags moves it.
+    pub deadline: Timestamp,
+    /// How long after the deadline the operating system's own timer powers the instance off.
+    pub power_off_grace: Duration,
+    /// Ends an instance that does nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle: Option<Idle>,
+    /// What follows completion.
+    pub on_complete: OnComplete,
+    /// The workload: a program and its arguments, not interpreted by any shell. Empty: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// Environment of the workload, beyond the agent's own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+}
+
+/// Ends an instance that does nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Idle {
+    /// How long it must have done nothing.
+    pub timeout: Duration,
+    /// What is done then.
+    pub action: Action,
+}
+
+/// What follows completion.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OnComplete {
+    /// What is done to the instance.
+    pub action: Action,
+    /// How long after completion.
+    pub delay: Duration,
+}
+
+impl AgentConfig {
+    /// The policy that [`crate::lifecycle::decide`] takes.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        Policy {
+            idle: self.idle.as_ref().map(|idle| IdlePolicy {
+                timeout: idle.timeout,
+                action: idle.action,
+            }),
+            on_complete: CompletionPolicy {
+                action: self.on_complete.action,
+                delay: self.on_complete.delay,
+            },
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Schemas that the types alone do not say. Each is exactly as strict as the code that reads the
+//! value, because one stored object that does not parse would hide itself from the controller.
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+use spore_core::duration::PATTERN;
+
+pub(crate) fn duration(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "pattern": PATTERN, "maxLength": 28 })
+}
+
+pub(crate) fn positive_duration(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "pattern": PATTERN,
+        "maxLength": 28,
+        "x-kubernetes-validations": [{
+            "rule": "!self.matches('^(0+[smhd])+$')",
+            "message": "must be longer than nothing, such as 30m, 8h or 1d12h",
+        }],
+    })
+}
+
+pub(crate) fn action(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": ["Terminate", "Stop"] })
+}
+
+pub(crate) fn security_group_ids(_: &mut SchemaGenerator) -> Schema {
+    // 16 is the most that EC2 lets an account raise the limit per interface to.
+    json_schema!({
+        "type": "array",
+        "maxItems": 16,
+        "x-kubernetes-list-type": "set",
+        "items": { "type": "string", "pattern": "^sg-([0-9a-f]{8}|[0-9a-f]{17})$", "maxLength": 20 },
+    })
+}
+
+pub(crate) fn command(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 256,
+        "x-kubernetes-list-type": "atomic",
+        "items": { "type": "string", "maxLength": 16384 },
+        "x-kubernetes-validations": [{
+            "rule": "self.size() == 0 || self[0].size() > 0",
+            "message": "the first element is the program to run and may not be empty",
+        }],
+    })
+}
+
+/// 30 tags: EC2 admits 50, and up to 20 are Spore's own (see `spore_core::tags`).
+pub(crate) fn tags(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 30,
+        "additionalProperties": { "type": "string", "maxLength": 256 },
+        "x-kubernetes-validations": [
+            {
+                "rule": "self.all(key, key.size() <= 128 && key.matches('^[A-Za-z0-9+=.,_:@-]+$') && key != '.' && key != '..' && key != '_index')",
+                "message": "keys have up to 128 letters, digits and + - = . , _ : @ (the instance reads its tags through its metadata service, which takes no others)",
+            },
+            {
+                "rule": "self.all(key, !key.startsWith('spawn:') && !key.lowerAscii().startsWith('aws:'))",
+                "message": "keys beginning with spawn: or aws: are reserved",
+            },
+        ],
+    })
+}

@@ -21,6 +21,8 @@ pub const COMPLETION_FILE: &str = "/tmp/SPAWN_COMPLETE";
 pub const WARNING_FILE: &str = "/tmp/SPAWN_WARNING";
 /// The systemd timer that powers the instance off if nothing else has.
 pub const POWER_OFF_TIMER: &str = "spore-power-off.timer";
+/// The systemd service that [`POWER_OFF_TIMER`] starts.
+pub const POWER_OFF_SERVICE: &str = "spore-power-off.service";
 /// Version of the document that this build writes and reads.
 pub const VERSION: u32 = 1;
 
@@ -83,5 +85,72 @@ impl AgentConfig {
                 delay: self.on_complete.delay,
             },
         }
+    }
+}
+
+/// The text of [`POWER_OFF_TIMER`]: it fires at the deadline plus the grace.
+///
+/// The controller writes it at first boot and the agent whenever the deadline moves, so both write it
+/// with this function. Wall-clock time, and persistent: a machine that slept or was stopped past the
+/// moment powers off as soon as it is up.
+#[must_use]
+pub fn power_off_timer_unit(deadline: Timestamp, grace: Duration) -> String {
+    // Rounded up to whole seconds, so that the timer is never early.
+    let at = grace.after(deadline);
+    let rounded = if at.subsec_nanosecond() > 0 {
+        Duration::from_secs(1).after(at)
+    } else {
+        at
+    };
+    format!(
+        "[Unit]\n\
+         Description=Powers this machine off when its spore's deadline is over\n\
+         \n\
+         [Timer]\n\
+         OnCalendar={} UTC\n\
+         AccuracySec=1s\n\
+         Persistent=true\n\
+         Unit={POWER_OFF_SERVICE}\n\
+         \n\
+         [Install]\n\
+         WantedBy=timers.target\n",
+        rounded.strftime("%Y-%m-%d %H:%M:%S")
+    )
+}
+
+/// The text of [`POWER_OFF_SERVICE`].
+#[must_use]
+pub fn power_off_service_unit() -> String {
+    "[Unit]\n\
+     Description=Powers this machine off: its spore's deadline is over\n\
+     \n\
+     [Service]\n\
+     Type=oneshot\n\
+     ExecStart=systemctl poweroff\n"
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_power_off_timer_fires_at_the_deadline_plus_the_grace_and_never_early() {
+        let unit = |deadline: &str| {
+            power_off_timer_unit(deadline.parse().unwrap(), Duration::from_secs(300))
+        };
+        let whole = unit("2026-12-31T23:58:00Z");
+        assert!(
+            whole.contains("OnCalendar=2027-01-01 00:03:00 UTC\n"),
+            "{whole}"
+        );
+        let fraction = unit("2026-12-31T23:58:00.25Z");
+        assert!(
+            fraction.contains("OnCalendar=2027-01-01 00:03:01 UTC\n"),
+            "{fraction}"
+        );
+        assert!(
+            whole.contains("Persistent=true\n") && whole.contains("Unit=spore-power-off.service\n")
+        );
     }
 }

@@ -1,8 +1,28 @@
-//! The local world: a real Kubernetes control plane on loopback, the EC2 stand-in, the controller.
+//! The local world: a real Kubernetes control plane on loopback, the EC2 stand-in, the controller
+//! under the chart's own service account, and instances that boot with the real agent.
+//!
+//! [`up`] keeps one running for a person; [`World`] is one for a test.
 
+pub mod chart;
+mod cleanup;
+mod command;
+pub mod controller;
 pub mod controlplane;
-pub mod eventually;
+mod eventually;
+mod fault;
+mod http;
 pub mod kubeconfig;
 pub mod layout;
-pub mod pki;
+mod pki;
 pub mod process;
+pub mod sim;
+pub mod up;
+mod world;
+
+pub use command::Output;
+pub use controller::Controller;
+pub use eventually::{eventually, poll};
+pub use fault::{Fault, Injection, When};
+pub use pki::Pki;
+pub use sim::Sim;
+pub use world::{World, WorldOptions};

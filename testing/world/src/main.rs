@@ -4,26 +4,28 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use spore_world::{controlplane::ControlPlane, layout};
+use spore_world::{controlplane::ControlPlane, layout, up};
 
 /// The local world: a real control plane, the EC2 stand-in, the controller.
 #[derive(Parser)]
 struct Cli {
     #[command(subcommand)]
-    command: Verb,
+    verb: Verb,
 }
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Start
+    /// Start the world, or what of it does not run.
     Up,
+    /// Stop it.
+    Down,
     /// Stop the control plane that end-to-end tests share.
     TestDown,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run().await {
+    match run(Cli::parse().verb).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Without the backtrace, which says nothing to whoever started this.
@@ -33,14 +35,28 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run() -> Result<()> {
-    match Cli::parse().command {
+async fn run(verb: Verb) -> Result<()> {
+    match verb {
         Verb::Up => {
-            let tools = layout::Tools::find()?;
-            let cp = ControlPlane::start(&layout::local("test"), &tools).await?;
-            println!("{}", cp.server());
-            Ok(())
+            up::up().await?;
+            println!("{}", next_steps());
         }
-        Verb::TestDown => ControlPlane::stop(&layout::local("test")),
+        Verb::Down => up::down()?,
+        Verb::TestDown => ControlPlane::stop(&layout::local("test"))?,
     }
+    Ok(())
+}
+
+fn next_steps() -> String {
+    format!(
+        "The world is up. In any shell:
+
+    source {}
+    kubectl apply -f examples/spore.yaml
+    kubectl get sporeinstances --watch
+    aws ec2 describe-instances
+
+`make down` stops it.",
+        up::env_file().display()
+    )
 }

@@ -109,7 +109,7 @@ fn authority() -> Result<CertifiedIssuer<'static, KeyPair>> {
 }
 
 /// Writes a file that only its owner reads.
-pub fn write_secret(path: &Path, text: &str) -> Result<()> {
+pub(crate) fn write_secret(path: &Path, text: &str) -> Result<()> {
     // A file that exists would keep its mode.
     let _ = fs::remove_file(path);
     let mut file = OpenOptions::new()

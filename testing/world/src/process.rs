@@ -158,6 +158,16 @@ impl Process {
         file(&exe).is_some() && file(&exe) == file(program)
     }
 
+    /// The arguments it was started with.
+    pub fn args(&self) -> Vec<String> {
+        let line = fs::read(format!("/proc/{}/cmdline", self.identity.pid)).unwrap_or_default();
+        let text = String::from_utf8_lossy(&line);
+        text.split_terminator('\0')
+            .skip(1)
+            .map(str::to_owned)
+            .collect()
+    }
+
     /// SIGKILL, and waits until it is gone.
     pub fn kill(&mut self) {
         self.signal(Signal::KILL);

@@ -80,9 +80,18 @@ platform() {
   esac
 }
 
+declare -A unreachable=()
+
 get() { # url file
+  local host=${1#https://}
+  host=${host%%/*}
+  # Asked once in vain is enough: where nothing answers, each attempt costs the whole timeout.
+  [ -z "${unreachable[$host]:-}" ] || return 1
   curl --fail --silent --show-error --location --connect-timeout 5 --speed-time 20 \
-    --speed-limit 20000 --retry 1 --output "$2" "$1" 2>>"$work/download.log"
+    --speed-limit 20000 --output "$2" "$1" 2>>"$work/download.log" || {
+    unreachable[$host]=yes
+    return 1
+  }
 }
 
 # Downloads one program into $work/out, or fails. The checksum is the vendor's; no checksum, no use.

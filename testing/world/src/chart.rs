@@ -133,9 +133,17 @@ impl Release {
     async fn apply_one(&self, client: &Client, object: &DynamicObject) -> Result<()> {
         let (api, _) = self.api(client, object).await?;
         let params = PatchParams::apply("spore-world").force();
-        api.patch(&object.name_any(), &params, &Patch::Apply(object))
-            .await
-            .with_context(|| format!("cannot apply {} {}", kind(object), object.name_any()))?;
+        let applied = api
+            .patch(&object.name_any(), &params, &Patch::Apply(object))
+            .await;
+        applied.map_err(|error| {
+            let why = match error {
+                // Its own form says everything three times.
+                kube::Error::Api(status) => status.message,
+                other => other.to_string(),
+            };
+            anyhow!("cannot apply {} {}: {why}", kind(object), object.name_any())
+        })?;
         Ok(())
     }
 

@@ -48,6 +48,7 @@ pub struct Process {
     identity: Identity,
     child: Option<Child>,
     dir: PathBuf,
+    life: Life,
 }
 
 /// A pid alone may have been given to another process since; with its start time it is unique.
@@ -106,6 +107,7 @@ impl Process {
             identity,
             child: Some(child),
             dir: launch.dir.clone(),
+            life: launch.life,
         })
     }
 
@@ -118,6 +120,8 @@ impl Process {
             identity,
             child: None,
             dir: dir.to_path_buf(),
+            // Whoever started it may still want it.
+            life: Life::Detached,
         };
         process.alive().then_some(process)
     }
@@ -199,6 +203,14 @@ impl Process {
         {
             // It may end between the look and the signal, which is what we want.
             let _ = kill_process(pid, signal);
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.life == Life::WithUs {
+            self.kill();
         }
     }
 }

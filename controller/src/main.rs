@@ -1,3 +1,9 @@
-//! Placeholder.
+//! Starts the controller.
 
-fn main() {}
+use clap::Parser as _;
+use spore_controller::args::Args;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    Args::parse().run().await
+}

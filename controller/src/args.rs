@@ -1,0 +1,346 @@
+//! The command line, and wiring everything together.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration as StdDuration,
+};
+
+use anyhow::{Context as _, bail};
+use clap::{Parser, ValueEnum};
+use futures::{StreamExt as _, channel::mpsc, future};
+use jiff::Timestamp;
+use k8s_controller::LeaderElection;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api, Client, ResourceExt as _,
+    runtime::{
+        Controller,
+        events::{Recorder, Reporter},
+        reflector::ObjectRef,
+        watcher,
+    },
+};
+use spore_core::duration::Duration;
+use spore_crds::SporeInstance;
+
+use crate::{
+    aws::Aws,
+    collector::{Collector, Mode},
+    inventory::{Inventory, Watch},
+    limiter::Limiter,
+    metrics::Metrics,
+    reconcile::{self, Context},
+    serve::{self, Health},
+    settings::{AgentSource, Settings},
+    world::{Owner, World},
+};
+
+/// The name of the lease, and of the field manager in Events.
+const NAME: &str = "spore-controller";
+
+/// Drives EC2 to what spores declare.
+#[derive(Debug, Parser)]
+#[command(name = "spore-controller", version)]
+pub struct Args {
+    /// Regions in which spores may live; the first is the default. Orphans are looked for in all.
+    #[arg(long, value_delimiter = ',', required = true, env = "SPORE_REGIONS")]
+    regions: Vec<String>,
+
+    /// URL from which instances fetch their agent; {region} and {arch} are filled in.
+    #[arg(long, env = "SPORE_AGENT_URL")]
+    agent_url: String,
+
+    /// SHA-256 of the agent for an architecture, as `x86_64=HEX` or `arm64=HEX`; may be repeated.
+    #[arg(long, required = true, value_parser = digest, value_delimiter = ',', env = "SPORE_AGENT_SHA256")]
+    agent_sha256: Vec<(String, String)>,
+
+    /// An existing instance profile for the agent. Left out: a minimal one is made and kept.
+    #[arg(long, env = "SPORE_INSTANCE_PROFILE")]
+    instance_profile: Option<String>,
+
+    /// Watch one namespace only.
+    #[arg(long, env = "SPORE_NAMESPACE")]
+    namespace: Option<String>,
+
+    /// Time to live of spores that name neither ttl nor idle.
+    #[arg(long, default_value = "24h")]
+    default_ttl: Duration,
+
+    /// Time to live of spores that name idle but no ttl.
+    #[arg(long, default_value = "7d")]
+    default_ttl_idle: Duration,
+
+    /// How long after an end is due the controller enforces it itself.
+    #[arg(long, default_value = "60s")]
+    deadline_grace: Duration,
+
+    /// How long after the deadline an instance powers itself off.
+    #[arg(long, default_value = "5m")]
+    power_off_grace: Duration,
+
+    /// How long an instance may be missing from EC2's lists until it counts as gone.
+    #[arg(long, default_value = "5m")]
+    absence: Duration,
+
+    /// Whether resources without a living parent are collected.
+    #[arg(long, value_enum, default_value_t = Mode::On)]
+    orphan_collection: Mode,
+
+    /// How often they are looked for.
+    #[arg(long, default_value = "5m")]
+    orphan_interval: Duration,
+
+    /// Where health and metrics are served.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    http_listen: SocketAddr,
+
+    /// Namespace of the leader election's lease.
+    #[arg(long, default_value = "default", env = "POD_NAMESPACE")]
+    leader_election_namespace: String,
+
+    /// Who this replica is in the election; unique among the replicas.
+    #[arg(long, default_value = "spore-controller", env = "POD_NAME")]
+    identity: String,
+
+    /// How the log is written.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+
+    /// What is logged, in the syntax of tracing's `EnvFilter`.
+    #[arg(long, default_value = "info", env = "SPORE_LOG")]
+    log_level: String,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+fn digest(text: &str) -> Result<(String, String), String> {
+    let (arch, hex) = text
+        .split_once('=')
+        .ok_or("write the architecture and the digest, as x86_64=HEX or arm64=HEX")?;
+    if !matches!(arch, "x86_64" | "arm64") {
+        return Err(format!("{arch:?} is no architecture: use x86_64 or arm64"));
+    }
+    if hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(format!(
+            "{hex:?} is no SHA-256: it has 64 hexadecimal digits"
+        ));
+    }
+    Ok((arch.to_owned(), hex.to_ascii_lowercase()))
+}
+
+impl Args {
+    /// Runs the controller until it is told to stop.
+    ///
+    /// # Errors
+    /// If the cluster cannot be reached at the start, or leadership is lost.
+    pub async fn run(self) -> anyhow::Result<()> {
+        // Taken apart, so that a flag cannot be accepted and ignored.
+        let Self {
+            regions,
+            agent_url,
+            agent_sha256,
+            instance_profile,
+            namespace,
+            default_ttl,
+            default_ttl_idle,
+            deadline_grace,
+            power_off_grace,
+            absence,
+            orphan_collection,
+            orphan_interval,
+            http_listen,
+            leader_election_namespace,
+            identity,
+            log_format,
+            log_level,
+        } = self;
+        start_log(log_format, &log_level)?;
+        let metrics = Arc::new(Metrics::default());
+        let ready = Arc::new(AtomicBool::new(false));
+        let server = serve::serve(
+            http_listen,
+            Health {
+                ready: ready.clone(),
+                metrics: metrics.clone(),
+            },
+        );
+
+        let client = Client::try_default()
+            .await
+            .context("no way to reach a Kubernetes cluster")?;
+        let settings = Settings {
+            cluster_uid: cluster_uid(&client).await?,
+            agent: AgentSource {
+                url: agent_url,
+                sha256: BTreeMap::from_iter(agent_sha256),
+            },
+            instance_profile,
+            default_ttl,
+            default_ttl_idle,
+            deadline_grace,
+            power_off_grace,
+            absence: absence.into(),
+            regions,
+        };
+        ready.store(true, Ordering::Relaxed);
+        tracing::info!(cluster = settings.cluster_uid, regions = ?settings.regions, "starting");
+
+        let context = Arc::new(Context {
+            aws: Aws::new(&settings.regions, metrics.clone()).await,
+            world: World::default(),
+            inventory: Inventory::new(&settings.regions),
+            limiter: Limiter::default(),
+            recorder: Recorder::new(
+                client.clone(),
+                Reporter {
+                    controller: NAME.into(),
+                    instance: Some(identity.clone()),
+                },
+            ),
+            settings,
+            metrics,
+            clock: now,
+            asking: tokio::sync::Mutex::default(),
+            client: client.clone(),
+        });
+        let work = Work {
+            context,
+            namespace,
+            orphan_collection,
+            orphan_interval,
+        };
+        let election = LeaderElection::new(client, &leader_election_namespace, NAME, &identity);
+        tokio::select! {
+            result = server => result.with_context(|| format!("cannot serve on {http_listen}")),
+            finished = election.with_lease(work.run()) => match finished {
+                Some(()) => Ok(()),
+                // Another replica leads now: nothing of ours may outlive that.
+                None => bail!("leadership lost"),
+            },
+        }
+    }
+}
+
+/// What the leader does.
+struct Work {
+    context: Arc<Context>,
+    namespace: Option<String>,
+    orphan_collection: Mode,
+    orphan_interval: Duration,
+}
+
+impl Work {
+    async fn run(self) {
+        let Self {
+            context,
+            namespace,
+            orphan_collection,
+            orphan_interval,
+        } = self;
+        let client = context.client.clone();
+        let spores = match &namespace {
+            Some(namespace) => Api::<SporeInstance>::namespaced(client.clone(), namespace),
+            None => Api::all(client.clone()),
+        };
+        let (changed, changes) = mpsc::unbounded::<Owner>();
+        let controller = Controller::new(spores, watcher::Config::default())
+            .reconcile_on(changes.map(|owner| ObjectRef::new(&owner.name).within(&owner.namespace)))
+            .graceful_shutdown_on(stop_signal());
+        let collector = Collector {
+            context: context.clone(),
+            store: controller.store(),
+            client,
+            namespace,
+            mode: orphan_collection,
+            interval: StdDuration::from(orphan_interval),
+        };
+        let reconciling = controller
+            .run(
+                reconcile::reconcile,
+                reconcile::after_error,
+                context.clone(),
+            )
+            .for_each(|_| future::ready(()));
+        let watch = Watch {
+            aws: &context.aws,
+            limiter: &context.limiter,
+            world: &context.world,
+            settings: &context.settings,
+            metrics: &context.metrics,
+        };
+        let regions = &context.settings.regions;
+        let listing = future::join_all(regions.iter().map(|region| {
+            context
+                .inventory
+                .run(region, &watch, changed.clone(), context.clock)
+        }));
+        let collecting = future::join_all(regions.iter().map(|region| collector.run(region)));
+        tokio::select! {
+            () = reconciling => tracing::info!("stopped"),
+            _ = listing => {}
+            // Collection ends at once when it is off; the rest goes on.
+            () = async { collecting.await; future::pending::<()>().await } => {}
+        }
+    }
+}
+
+/// The immutable name of this cluster: two clusters never share it.
+async fn cluster_uid(client: &Client) -> anyhow::Result<String> {
+    let api = Api::<Namespace>::all(client.clone());
+    let namespace = api.get("kube-system").await.context(
+        "cannot read the namespace kube-system, whose UID tells this cluster's instances from others'",
+    )?;
+    namespace
+        .uid()
+        .context("the namespace kube-system has no UID")
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one clock of the controller")]
+fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) {
+        (Ok(mut terminate), Ok(mut interrupt)) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("stopping: finishing what is under way");
+        }
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::error!(%error, "cannot listen for signals; stopping takes a kill");
+            future::pending().await
+        }
+    }
+}
+
+fn start_log(format: LogFormat, level: &str) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(level)
+        .with_context(|| format!("--log-level {level:?}"))?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(false).init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}

@@ -1,0 +1,372 @@
+//! Instances: the one place that builds a RunInstances request, and the one that lists them all.
+
+use aws_sdk_ec2::types::{
+    BlockDeviceMapping, EbsBlockDevice, Filter, HttpTokensState, IamInstanceProfileSpecification,
+    Instance as Described, InstanceMarketOptionsRequest, InstanceMetadataEndpointState,
+    InstanceMetadataOptionsRequest, InstanceMetadataTagsState, InstanceType, MarketType,
+    PlatformValues, ResourceType, ShutdownBehavior, SpotInstanceType, SpotMarketOptions, Tag,
+    TagSpecification, UsageClassType, VolumeType,
+};
+use jiff::Timestamp;
+use spore_core::tags::{self, Identity, Report, Tags};
+use spore_crds::{Launch, LaunchPlan, Market};
+
+use super::Aws;
+use crate::{
+    cloud::{Architecture, Class, CloudError, ImageFacts, Instance, InstanceState, TypeFacts},
+    facts::not_found,
+};
+
+/// Most instances on one page of DescribeInstances (EC2 API Reference).
+const PAGE: i32 = 1_000;
+
+/// A complete list of the instances of this cluster in one region.
+#[derive(Debug)]
+pub struct Listed {
+    /// Every instance, gone ones too for as long as EC2 shows them.
+    pub instances: Vec<Instance>,
+    /// How many calls it took.
+    pub pages: u32,
+}
+
+impl Aws {
+    /// Lists every instance of this cluster in a region.
+    ///
+    /// # Errors
+    /// If any page cannot be had: half a list is none.
+    pub async fn list(&self, region: &str, cluster_uid: &str) -> Result<Listed, CloudError> {
+        const CALL: &str = "DescribeInstances";
+        let ec2 = &self.clients(CALL, region)?.ec2;
+        let (mut instances, mut pages, mut next) = (Vec::new(), 0, None);
+        loop {
+            let reply = ec2
+                .describe_instances()
+                .filters(filter(&format!("tag:{}", tags::CLUSTER), cluster_uid))
+                .max_results(PAGE)
+                .set_next_token(next)
+                .send()
+                .await;
+            let reply = self.done(CALL, region, reply)?;
+            pages += 1;
+            let described = reply
+                .reservations
+                .unwrap_or_default()
+                .into_iter()
+                .flat_map(|r| r.instances.unwrap_or_default());
+            instances.extend(described.filter_map(|instance| translate(region, &instance)));
+            next = reply.next_token.filter(|token| !token.is_empty());
+            if next.is_none() {
+                return Ok(Listed { instances, pages });
+            }
+        }
+    }
+
+    /// Calls RunInstances for a stored launch. Repeating it is harmless: EC2 answers the same token
+    /// with the same instance.
+    ///
+    /// # Errors
+    /// As EC2 says; [`Class::Unclear`] if it is not known whether the call took effect.
+    pub async fn run(&self, launch: &Launch) -> Result<Instance, CloudError> {
+        const CALL: &str = "RunInstances";
+        let region = launch.plan.region.as_str();
+        let ec2 = &self.clients(CALL, region)?.ec2;
+        let reply = request(ec2, launch).send().await;
+        let reply = self.done(CALL, region, reply)?;
+        reply
+            .instances()
+            .first()
+            .and_then(|instance| translate(region, instance))
+            .ok_or_else(|| CloudError {
+                call: CALL,
+                region: region.to_owned(),
+                class: Class::Unclear,
+                code: None,
+                message: "EC2 accepted the launch but named no instance of ours".into(),
+            })
+    }
+
+    /// Terminates an instance; returns its new state. Repeating it is harmless.
+    ///
+    /// # Errors
+    /// As EC2 says.
+    pub async fn terminate(&self, region: &str, id: &str) -> Result<InstanceState, CloudError> {
+        const CALL: &str = "TerminateInstances";
+        let ec2 = &self.clients(CALL, region)?.ec2;
+        let reply = ec2.terminate_instances().instance_ids(id).send().await;
+        let reply = self.done(CALL, region, reply)?;
+        let state = reply
+            .terminating_instances()
+            .first()
+            .and_then(|change| change.current_state());
+        Ok(state
+            .and_then(|state| state.name())
+            .map_or(InstanceState::ShuttingDown, |name| {
+                InstanceState::parse(name.as_str())
+            }))
+    }
+
+    /// Stops an instance; returns its new state. Repeating it is harmless.
+    ///
+    /// # Errors
+    /// As EC2 says.
+    pub async fn stop(&self, region: &str, id: &str) -> Result<InstanceState, CloudError> {
+        const CALL: &str = "StopInstances";
+        let ec2 = &self.clients(CALL, region)?.ec2;
+        let reply = ec2.stop_instances().instance_ids(id).send().await;
+        let reply = self.done(CALL, region, reply)?;
+        let state = reply
+            .stopping_instances()
+            .first()
+            .and_then(|change| change.current_state());
+        Ok(state
+            .and_then(|state| state.name())
+            .map_or(InstanceState::Stopping, |name| {
+                InstanceState::parse(name.as_str())
+            }))
+    }
+
+    /// Writes a later deadline into an instance's tags.
+    ///
+    /// # Errors
+    /// As EC2 says.
+    pub async fn move_deadline(
+        &self,
+        region: &str,
+        id: &str,
+        deadline: Timestamp,
+    ) -> Result<(), CloudError> {
+        const CALL: &str = "CreateTags";
+        let ec2 = &self.clients(CALL, region)?.ec2;
+        let reply = ec2
+            .create_tags()
+            .resources(id)
+            .tags(tag(tags::DEADLINE, &deadline.to_string()))
+            .send()
+            .await;
+        self.done(CALL, region, reply).map(|_| ())
+    }
+
+    pub(super) async fn instance_type(
+        &self,
+        region: &str,
+        name: &str,
+    ) -> Result<TypeFacts, CloudError> {
+        const CALL: &str = "DescribeInstanceTypes";
+        let ec2 = &self.clients(CALL, region)?.ec2;
+        let reply = ec2
+            .describe_instance_types()
+            .instance_types(InstanceType::from(name))
+            .send()
+            .await;
+        let reply = self.done(CALL, region, reply)?;
+        let unknown = || {
+            let message = format!("there is no instance type {name} in {region}");
+            not_found(CALL, region, "InvalidInstanceType", message)
+        };
+        let info = reply.instance_types().first().ok_or_else(unknown)?;
+        let offered = |class: &UsageClassType| info.supported_usage_classes().contains(class);
+        let architectures = info
+            .processor_info()
+            .map(|info| info.supported_architectures())
+            .unwrap_or_default();
+        let supports = |word: &str| architectures.iter().any(|a| a.as_str() == word);
+        let architecture = if supports("arm64") {
+            Architecture::Arm64
+        } else if supports("x86_64") {
+            Architecture::X86_64
+        } else {
+            let message = format!("{name} has neither x86_64 nor arm64 processors: choose another");
+            return Err(not_found(CALL, region, "InvalidInstanceType", message));
+        };
+        let nvidia = info.gpu_info().is_some_and(|gpus| {
+            gpus.gpus().iter().any(|gpu| {
+                gpu.manufacturer()
+                    .is_some_and(|maker| maker.eq_ignore_ascii_case("nvidia"))
+            })
+        });
+        Ok(TypeFacts {
+            architecture,
+            nvidia,
+            spot: offered(&UsageClassType::Spot),
+            on_demand: offered(&UsageClassType::OnDemand),
+        })
+    }
+
+    pub(super) async fn image(&self, region: &str, id: &str) -> Result<ImageFacts, CloudError> {
+        const CALL: &str = "DescribeImages";
+        let ec2 = &self.clients(CALL, region)?.ec2;
+        let reply = ec2.describe_images().image_ids(id).send().await;
+        let reply = self.done(CALL, region, reply)?;
+        let image = reply.images().first().ok_or_else(|| {
+            let message = format!("there is no image {id} in {region} that this account may use");
+            not_found(CALL, region, "InvalidAMIID.NotFound", message)
+        })?;
+        if image.platform() == Some(&PlatformValues::Windows) {
+            let message = format!("{id} is a Windows image; the agent runs on Linux only");
+            return Err(not_found(CALL, region, "WindowsImage", message));
+        }
+        let root_device = image.root_device_name().ok_or_else(|| {
+            let message =
+                format!("{id} names no root device: it cannot be given an encrypted disk");
+            not_found(CALL, region, "NoRootDevice", message)
+        })?;
+        Ok(ImageFacts {
+            id: id.to_owned(),
+            architecture: image
+                .architecture()
+                .map(|a| a.as_str().to_owned())
+                .unwrap_or_default(),
+            root_device: root_device.to_owned(),
+        })
+    }
+}
+
+fn request(
+    ec2: &aws_sdk_ec2::Client,
+    launch: &Launch,
+) -> aws_sdk_ec2::operation::run_instances::builders::RunInstancesFluentBuilder {
+    // Taken apart, so that a field added to the plan cannot be left out here.
+    let Launch {
+        attempt: _,
+        token,
+        decided_at: _,
+        deadline: _,
+        plan,
+        instance_id: _,
+    } = launch;
+    let LaunchPlan {
+        region: _,
+        instance_type,
+        image_id,
+        root_device,
+        market,
+        subnet_id,
+        security_group_ids,
+        key_name,
+        instance_profile,
+        tags,
+        user_data_sha256: _,
+        user_data,
+    } = plan;
+    let profile = instance_profile.as_ref().map(|name| {
+        IamInstanceProfileSpecification::builder()
+            .name(name)
+            .build()
+    });
+    let groups = Some(security_group_ids.clone()).filter(|groups| !groups.is_empty());
+    let labelled = |kind: ResourceType| {
+        let tags = tags.iter().map(|(key, value)| tag(key, value)).collect();
+        TagSpecification::builder()
+            .resource_type(kind)
+            .set_tags(Some(tags))
+            .build()
+    };
+    ec2.run_instances()
+        .client_token(token)
+        .min_count(1)
+        .max_count(1)
+        .instance_type(InstanceType::from(instance_type.as_str()))
+        .image_id(image_id)
+        .block_device_mappings(root_volume(root_device))
+        .set_instance_market_options(match market {
+            Market::OnDemand => None,
+            Market::Spot => Some(spot()),
+        })
+        .set_subnet_id(subnet_id.clone())
+        .set_security_group_ids(groups)
+        .set_key_name(key_name.clone())
+        .set_iam_instance_profile(profile)
+        .set_user_data(user_data.clone())
+        // A shutdown from inside ends the bill, also with the agent dead and EC2 out of its reach.
+        .instance_initiated_shutdown_behavior(ShutdownBehavior::Terminate)
+        .metadata_options(metadata_options())
+        .tag_specifications(labelled(ResourceType::Instance))
+        .tag_specifications(labelled(ResourceType::Volume))
+        .tag_specifications(labelled(ResourceType::NetworkInterface))
+}
+
+fn root_volume(device: &str) -> BlockDeviceMapping {
+    let disk = EbsBlockDevice::builder()
+        .encrypted(true)
+        .delete_on_termination(true)
+        .volume_type(VolumeType::Gp3)
+        .build();
+    BlockDeviceMapping::builder()
+        .device_name(device)
+        .ebs(disk)
+        .build()
+}
+
+fn spot() -> InstanceMarketOptionsRequest {
+    let options = SpotMarketOptions::builder()
+        .spot_instance_type(SpotInstanceType::OneTime)
+        .build();
+    InstanceMarketOptionsRequest::builder()
+        .market_type(MarketType::Spot)
+        .spot_options(options)
+        .build()
+}
+
+/// Tokens required, and tags readable: that is how the agent learns of a later deadline without
+/// spending any of the account's call budget.
+fn metadata_options() -> InstanceMetadataOptionsRequest {
+    InstanceMetadataOptionsRequest::builder()
+        .http_endpoint(InstanceMetadataEndpointState::Enabled)
+        .http_tokens(HttpTokensState::Required)
+        .http_put_response_hop_limit(1)
+        .instance_metadata_tags(InstanceMetadataTagsState::Enabled)
+        .build()
+}
+
+pub(super) fn filter(name: &str, value: &str) -> Filter {
+    Filter::builder().name(name).values(value).build()
+}
+
+fn tag(key: &str, value: &str) -> Tag {
+    Tag::builder().key(key).value(value).build()
+}
+
+/// Reads what concerns us of an instance; `None` if it is no spore's.
+fn translate(region: &str, instance: &Described) -> Option<Instance> {
+    let tags = instance
+        .tags()
+        .iter()
+        .filter_map(|tag| {
+            Some((
+                tag.key()?.to_owned(),
+                tag.value().unwrap_or_default().to_owned(),
+            ))
+        })
+        .collect::<Tags>();
+    let text = |value: Option<&str>| value.filter(|text| !text.is_empty()).map(str::to_owned);
+    Some(Instance {
+        id: instance.instance_id()?.to_owned(),
+        region: region.to_owned(),
+        state: instance
+            .state()
+            .and_then(|state| state.name())
+            .map_or(InstanceState::Unknown, |name| {
+                InstanceState::parse(name.as_str())
+            }),
+        state_reason: text(instance.state_reason().and_then(|reason| reason.code())),
+        instance_type: instance
+            .instance_type()
+            .map(|t| t.as_str().to_owned())
+            .unwrap_or_default(),
+        zone: text(
+            instance
+                .placement()
+                .and_then(|placement| placement.availability_zone()),
+        ),
+        image_id: text(instance.image_id()),
+        private_ip: text(instance.private_ip_address()),
+        public_ip: text(instance.public_ip_address()),
+        launched_at: instance
+            .launch_time()
+            .and_then(|time| Timestamp::from_second(time.secs()).ok()),
+        client_token: text(instance.client_token()),
+        identity: Identity::from_tags(&tags)?,
+        report: Report::from_tags(&tags),
+        keep: tags.get(tags::KEEP).is_some_and(|value| value == "true"),
+    })
+}

@@ -1,0 +1,171 @@
+//! AWS's error codes, each with its class. The one place that knows them.
+//!
+//! Codes: Amazon EC2 API Reference, "Error codes for the Amazon EC2 API".
+
+use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
+use aws_smithy_types::error::{display::DisplayErrorContext, metadata::ProvideErrorMetadata};
+
+use crate::cloud::{Class, CloudError};
+
+/// Translates what the SDK returned.
+pub(crate) fn translate<E>(
+    call: &'static str,
+    region: &str,
+    error: &SdkError<E, HttpResponse>,
+) -> CloudError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let region = region.to_owned();
+    match error {
+        SdkError::ServiceError(service) => {
+            let code = service.err().code().unwrap_or_default().to_owned();
+            let message = service.err().message().unwrap_or("no message").to_owned();
+            let status = service.raw().status().as_u16();
+            let class = classify(&code, &message, status);
+            CloudError {
+                call,
+                region,
+                class,
+                code: Some(code),
+                message,
+            }
+        }
+        SdkError::ConstructionFailure(_) => CloudError {
+            call,
+            region,
+            class: Class::Invalid,
+            code: None,
+            message: DisplayErrorContext(error).to_string(),
+        },
+        SdkError::DispatchFailure(failure) if failure.is_other() || failure.is_user() => {
+            credentials_or_unclear(call, region, DisplayErrorContext(error).to_string())
+        }
+        _ => CloudError {
+            call,
+            region,
+            class: Class::Unclear,
+            code: None,
+            message: DisplayErrorContext(error).to_string(),
+        },
+    }
+}
+
+/// The request never left if no credentials could be found for it.
+fn credentials_or_unclear(call: &'static str, region: String, message: String) -> CloudError {
+    let class = if message.contains("credentials") || message.contains("Credentials") {
+        Class::Denied
+    } else {
+        Class::Unclear
+    };
+    let message = match class {
+        Class::Denied => format!("no AWS credentials: {message}"),
+        _ => message,
+    };
+    CloudError {
+        call,
+        region,
+        class,
+        code: None,
+        message,
+    }
+}
+
+/// The class of an error code.
+pub(crate) fn classify(code: &str, message: &str, status: u16) -> Class {
+    match code {
+        "InsufficientInstanceCapacity"
+        | "InsufficientHostCapacity"
+        | "InsufficientReservedInstanceCapacity"
+        | "InsufficientCapacityOnHost"
+        | "InsufficientFreeAddressesInSubnet"
+        | "InsufficientVolumeCapacity"
+        | "InsufficientAddressCapacity"
+        | "ReservationCapacityExceeded"
+        | "SpotMaxPriceTooLow"
+        | "UnfulfillableCapacity"
+        | "Unsupported" => Class::Capacity,
+
+        "VcpuLimitExceeded"
+        | "MaxSpotInstanceCountExceeded"
+        | "InstanceLimitExceeded"
+        | "VolumeLimitExceeded"
+        | "PendingVerification"
+        | "ResourceLimitExceeded" => Class::Quota,
+
+        "RequestLimitExceeded"
+        | "Throttling"
+        | "ThrottlingException"
+        | "EC2ThrottledException"
+        | "RequestThrottled"
+        | "RequestThrottledException"
+        | "SlowDown"
+        | "TooManyRequestsException" => Class::Throttle,
+
+        "UnauthorizedOperation"
+        | "OptInRequired"
+        | "AccessDenied"
+        | "AccessDeniedException"
+        | "Blocked"
+        | "ExpiredToken"
+        | "ExpiredTokenException"
+        | "InvalidClientTokenId"
+        | "MissingAuthenticationToken"
+        | "SignatureDoesNotMatch"
+        | "UnrecognizedClientException"
+        | "OperationNotPermitted" => Class::Denied,
+
+        // A fresh instance profile is not known to EC2 for some seconds.
+        "InvalidParameterValue" if message.contains("IAM Instance Profile") => Class::NotYetKnown,
+        // A fresh instance is not known to every EC2 host for some seconds.
+        "InvalidInstanceID.NotFound" => Class::NotFound,
+
+        "InternalError" | "InternalFailure" | "ServiceUnavailable" | "Unavailable"
+        | "RequestTimeout" => Class::Unclear,
+
+        code if code.starts_with("AuthFailure") => Class::Denied,
+        code if code.ends_with("NotFound")
+            || code.ends_with(".Malformed")
+            || code == "NoSuchEntity" =>
+        {
+            Class::Invalid
+        }
+        _ if status >= 500 => Class::Unclear,
+        _ => Class::Invalid,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_failure_has_the_class_that_says_what_is_done() {
+        for (code, message, status, class) in [
+            ("InsufficientInstanceCapacity", "", 500, Class::Capacity),
+            ("VcpuLimitExceeded", "", 400, Class::Quota),
+            ("RequestLimitExceeded", "", 503, Class::Throttle),
+            ("UnauthorizedOperation", "", 403, Class::Denied),
+            (
+                "AuthFailure.ServiceLinkedRoleCreationNotPermitted",
+                "",
+                403,
+                Class::Denied,
+            ),
+            ("InvalidSubnetID.NotFound", "", 400, Class::Invalid),
+            ("InvalidAMIID.Malformed", "", 400, Class::Invalid),
+            (
+                "InvalidParameterValue",
+                "Invalid IAM Instance Profile name",
+                400,
+                Class::NotYetKnown,
+            ),
+            ("InvalidParameterValue", "key too long", 400, Class::Invalid),
+            ("InternalError", "", 500, Class::Unclear),
+            ("SomethingNew", "", 502, Class::Unclear),
+            ("SomethingNew", "", 400, Class::Invalid),
+        ] {
+            assert_eq!(classify(code, message, status), class, "{code} {status}");
+        }
+    }
+}

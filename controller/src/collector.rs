@@ -1,0 +1,245 @@
+//! Collecting orphans: what of ours has no living parent, in the order in which EC2 lets go of it.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{
+    Api, Client, ResourceExt as _,
+    runtime::{
+        events::{Event, EventType, Recorder},
+        reflector::Store,
+    },
+};
+use spore_core::tags::Identity;
+use spore_crds::SporeInstance;
+
+use crate::{
+    aws::{Leftover, LeftoverKind},
+    cloud::Instance,
+    limiter::Call,
+    plan::orphans::{Belonging, Suspects},
+    reconcile::Context,
+};
+
+/// Whether orphans are collected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Mode {
+    /// They are.
+    On,
+    /// They are only told of.
+    DryRun,
+    /// They are left alone and not looked for.
+    Off,
+}
+
+/// Collects the orphans of all regions.
+pub struct Collector {
+    /// What it shares with the rest of the controller.
+    pub context: Arc<Context>,
+    /// Every object that there is.
+    pub store: Store<SporeInstance>,
+    /// To ask once more before anything is collected.
+    pub client: Client,
+    /// The one namespace that is judged, if there is only one.
+    pub namespace: Option<String>,
+    /// Whether it acts.
+    pub mode: Mode,
+    /// How often it looks.
+    pub interval: Duration,
+}
+
+impl Collector {
+    /// Collects for ever.
+    pub async fn run(&self, region: &str) {
+        if self.mode == Mode::Off || self.store.wait_until_ready().await.is_err() {
+            return;
+        }
+        let (mut instances, mut leftovers) = (Suspects::default(), Suspects::default());
+        loop {
+            tokio::time::sleep(self.interval).await;
+            self.collect_instances(region, &mut instances).await;
+            self.collect_leftovers(region, &mut leftovers).await;
+        }
+    }
+
+    async fn collect_instances(&self, region: &str, suspects: &mut Suspects) {
+        let live = self.context.world.region(region, |region| {
+            region
+                .instances()
+                .filter(|instance| instance.state.is_live())
+                .cloned()
+                .collect::<Vec<_>>()
+        });
+        let belongings = live.iter().map(|i| Belonging {
+            id: &i.id,
+            identity: &i.identity,
+            keep: i.keep,
+        });
+        let due = suspects.round(belongings, &self.living(), self.namespace.as_deref());
+        for instance in live
+            .iter()
+            .filter(|instance| due.contains(&instance.id.as_str()))
+        {
+            if self.is_orphan(&instance.identity).await {
+                self.collect_instance(instance).await;
+            }
+        }
+    }
+
+    async fn collect_instance(&self, instance: &Instance) {
+        let Instance {
+            id,
+            region,
+            identity,
+            ..
+        } = instance;
+        let now = (self.context.clock)();
+        if self.mode == Mode::DryRun {
+            return self
+                .tell("instance", id, identity, "would be terminated")
+                .await;
+        }
+        if self
+            .context
+            .limiter
+            .take(region, Call::Terminate, 1, now)
+            .is_err()
+        {
+            return;
+        }
+        match self.context.aws.terminate(region, id).await {
+            Ok(state) => {
+                self.context
+                    .world
+                    .change(region, id, now, |known| known.state = state);
+                self.context.inventory.hurry(region);
+                self.tell("instance", id, identity, "terminated").await;
+            }
+            Err(error) => self.failed("instance", id, &error.to_string()),
+        }
+    }
+
+    async fn collect_leftovers(&self, region: &str, suspects: &mut Suspects) {
+        let cluster = &self.context.settings.cluster_uid;
+        let Ok(found) = self.context.aws.leftovers(region, cluster).await else {
+            // Told by whoever made the call; the next round looks again.
+            return;
+        };
+        let belongings = found.iter().map(|l| Belonging {
+            id: &l.id,
+            identity: &l.identity,
+            keep: l.keep,
+        });
+        // What is attached to nothing belongs to an instance that is gone, or not quite there yet; a
+        // living parent's are left alone, because it may be the latter.
+        let due = suspects.round(belongings, &self.living(), self.namespace.as_deref());
+        for leftover in found
+            .iter()
+            .filter(|leftover| due.contains(&leftover.id.as_str()))
+        {
+            if self.is_orphan(&leftover.identity).await {
+                self.collect_leftover(leftover).await;
+            }
+        }
+    }
+
+    async fn collect_leftover(&self, leftover: &Leftover) {
+        let Leftover {
+            kind,
+            id,
+            region,
+            identity,
+            ..
+        } = leftover;
+        let kind = match kind {
+            LeftoverKind::Volume => "volume",
+            LeftoverKind::NetworkInterface => "network interface",
+        };
+        if self.mode == Mode::DryRun {
+            return self.tell(kind, id, identity, "would be deleted").await;
+        }
+        if self
+            .context
+            .limiter
+            .take(region, Call::Change, 1, (self.context.clock)())
+            .is_err()
+        {
+            return;
+        }
+        match self.context.aws.delete_leftover(leftover).await {
+            Ok(()) => self.tell(kind, id, identity, "deleted").await,
+            Err(error) => self.failed(kind, id, &error.to_string()),
+        }
+    }
+
+    fn living(&self) -> HashSet<String> {
+        self.store
+            .state()
+            .iter()
+            .filter_map(|spore| spore.uid())
+            .collect()
+    }
+
+    /// Asks the API server itself: the store may lag behind an object that has just been made.
+    async fn is_orphan(&self, identity: &Identity) -> bool {
+        let Some((namespace, name)) = identity.owner.split_once('/') else {
+            return false;
+        };
+        let api = Api::<SporeInstance>::namespaced(self.client.clone(), namespace);
+        match api.get_opt(name).await {
+            Ok(found) => found.is_none_or(|spore| spore.uid().as_deref() != Some(&identity.uid)),
+            Err(error) => {
+                tracing::warn!(owner = identity.owner, %error, "cannot ask for a parent; nothing is collected");
+                false
+            }
+        }
+    }
+
+    async fn tell(&self, kind: &'static str, id: &str, identity: &Identity, what: &'static str) {
+        let outcome = if self.mode == Mode::DryRun {
+            "dry-run"
+        } else {
+            "collected"
+        };
+        self.context.metrics.orphan(kind, outcome);
+        tracing::warn!(
+            kind,
+            id,
+            owner = identity.owner,
+            uid = identity.uid,
+            "orphan {what}"
+        );
+        let Some((namespace, name)) = identity.owner.split_once('/') else {
+            return;
+        };
+        let object = ObjectReference {
+            api_version: Some("spore.host/v1alpha1".into()),
+            kind: Some("SporeInstance".into()),
+            namespace: Some(namespace.to_owned()),
+            name: Some(name.to_owned()),
+            uid: Some(identity.uid.clone()),
+            ..ObjectReference::default()
+        };
+        let event = Event {
+            type_: EventType::Warning,
+            reason: "OrphanCollected".into(),
+            note: Some(format!("{kind} {id} has no living parent: {what}")),
+            action: "Collect".into(),
+            secondary: None,
+        };
+        let recorder: &Recorder = &self.context.recorder;
+        if let Err(error) = recorder.publish(&event, &object).await {
+            tracing::debug!(%error, "event not published");
+        }
+    }
+
+    fn failed(&self, kind: &'static str, id: &str, error: &str) {
+        self.context.metrics.orphan(kind, "failed");
+        tracing::warn!(
+            kind,
+            id,
+            error,
+            "orphan not collected; the next round tries again"
+        );
+    }
+}

@@ -1,0 +1,40 @@
+//! The Spore controller.
+//!
+//! ```text
+//!   Kubernetes API                                            EC2
+//!        │ watch                                               │ one paged list a region
+//!        ▼                                                     ▼
+//!   SporeInstance ─────────┐                    inventory ─► World ◄── replies of our own calls
+//!                          ▼                                   │
+//!                 plan(&spore, &view, now) ◄───────────────────┘       pure: no clock, no I/O
+//!                          │
+//!             Plan { status, actions, wake }
+//!                          │
+//!        store the status ─┴─► then carry out the actions ─► EC2
+//! ```
+//!
+//! | where | what |
+//! |---|---|
+//! | [`plan`] | every decision |
+//! | [`reconcile`] | the loop: plan, store, act |
+//! | [`world`], [`inventory`], [`facts`] | what is known |
+//! | [`aws`] | the border to AWS, the only place that names its SDK |
+//! | [`limiter`] | EC2's call budget |
+//! | [`collector`] | orphans |
+//! | [`args`], [`serve`], [`metrics`] | running it |
+
+pub mod act;
+pub mod args;
+pub mod aws;
+pub mod cloud;
+pub mod collector;
+pub mod facts;
+pub mod inventory;
+pub mod limiter;
+pub mod metrics;
+pub mod plan;
+pub mod reconcile;
+pub mod serve;
+pub mod settings;
+pub mod user_data;
+pub mod world;

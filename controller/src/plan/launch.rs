@@ -1,0 +1,355 @@
+//! From a spec to the arguments of RunInstances.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use spore_core::{
+    agent_config::{self, AgentConfig, Idle, OnComplete},
+    tags::Identity,
+    token,
+};
+use spore_crds::{Launch, LaunchPlan, Market, SporeInstance, SporeInstanceSpec};
+
+use crate::{
+    cloud::{Architecture, CloudError, ImageFacts, TypeFacts},
+    facts::{Answer, Fact, Facts, Standing},
+    settings::Settings,
+    user_data::{self, Agent},
+};
+
+/// What came of resolving a spec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// These must be known first.
+    Need(Vec<Fact>),
+    /// Everything is known.
+    Ready(Box<Launch>),
+    /// AWS refused to tell something.
+    Refused {
+        /// What it said.
+        error: CloudError,
+        /// When it is asked again.
+        until: Timestamp,
+    },
+    /// The spec cannot be launched as it is.
+    Impossible {
+        /// One CamelCase word.
+        reason: &'static str,
+        /// What is wrong and what to do.
+        message: String,
+    },
+}
+
+/// Public parameters that name the newest images (Systems Manager User Guide, "Calling AMI public
+/// parameters"; AWS Deep Learning AMIs Developer Guide, "Finding the id").
+fn image_parameter(facts: &TypeFacts) -> String {
+    let arch = facts.architecture.as_str();
+    if facts.nvidia {
+        format!(
+            "/aws/service/deeplearning/ami/{arch}/base-oss-nvidia-driver-gpu-amazon-linux-2023/latest/ami-id"
+        )
+    } else {
+        format!("/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{arch}")
+    }
+}
+
+/// The region of a spore.
+#[must_use]
+pub fn region<'a>(spec: &'a SporeInstanceSpec, settings: &'a Settings) -> &'a str {
+    spec.region
+        .as_deref()
+        .or_else(|| settings.regions.first().map(String::as_str))
+        .unwrap_or("")
+}
+
+/// Resolves everything that RunInstances needs, or says what is missing.
+#[must_use]
+pub fn resolve(
+    spore: &SporeInstance,
+    attempt: u32,
+    facts: &Facts,
+    settings: &Settings,
+    now: Timestamp,
+) -> Resolution {
+    match try_resolve(spore, attempt, facts, settings, now) {
+        Ok(launch) => Resolution::Ready(Box::new(launch)),
+        Err(other) => other,
+    }
+}
+
+fn try_resolve(
+    spore: &SporeInstance,
+    attempt: u32,
+    facts: &Facts,
+    settings: &Settings,
+    now: Timestamp,
+) -> Result<Launch, Resolution> {
+    let spec = &spore.spec;
+    let region = known_region(spec, settings)?;
+    let know = |fact: Fact| know(facts, fact, now);
+
+    let type_fact = Fact::Type {
+        region: region.to_owned(),
+        name: spec.instance_type.clone(),
+    };
+    // Independent questions are asked together, so that a first launch waits for one round only.
+    let profile = match &settings.instance_profile {
+        Some(name) => Ok(name.clone()),
+        None => know(Fact::AgentProfile).and_then(name),
+    };
+    let type_facts = match (know(type_fact).and_then(type_facts), &profile) {
+        (Ok(facts), _) => facts,
+        (Err(missing), Err(also)) => return Err(together(missing, also.clone())),
+        (Err(missing), Ok(_)) => return Err(missing),
+    };
+    check_market(spec, &type_facts)?;
+
+    let image_id = match &spec.image_id {
+        Some(id) => id.clone(),
+        None => {
+            let path = image_parameter(&type_facts);
+            let found = know(Fact::Parameter {
+                region: region.to_owned(),
+                path,
+            })
+            .and_then(name);
+            match (found, &profile) {
+                (Err(missing), Err(also)) => return Err(together(missing, also.clone())),
+                (found, _) => found?,
+            }
+        }
+    };
+    let image = know(Fact::Image {
+        region: region.to_owned(),
+        id: image_id,
+    })
+    .and_then(image_facts)?;
+    check_architecture(spec, &type_facts, &image)?;
+    let profile = profile?;
+
+    let deadline = ttl(spec, settings).after(whole_second(now));
+    let data = encode_user_data(spore, deadline, region, type_facts.architecture, settings)?;
+    let uid = spore.metadata.uid.clone().unwrap_or_default();
+    let token = token::Launch {
+        cluster_uid: &settings.cluster_uid,
+        object_uid: &uid,
+        attempt,
+        batch: 0,
+    }
+    .token();
+    Ok(Launch {
+        attempt,
+        token,
+        decided_at: whole_second(now),
+        deadline,
+        plan: LaunchPlan {
+            region: region.to_owned(),
+            instance_type: spec.instance_type.clone(),
+            image_id: image.id,
+            root_device: image.root_device,
+            market: spec.market,
+            subnet_id: spec.subnet_id.clone(),
+            security_group_ids: spec.security_group_ids.clone(),
+            key_name: spec.key_name.clone(),
+            instance_profile: Some(profile),
+            tags: tags(spore, &uid, attempt, deadline, settings),
+            user_data_sha256: data.sha256,
+            user_data: Some(data.base64),
+        },
+        instance_id: None,
+    })
+}
+
+fn known_region<'a>(
+    spec: &'a SporeInstanceSpec,
+    settings: &'a Settings,
+) -> Result<&'a str, Resolution> {
+    let region = region(spec, settings);
+    if settings.regions.iter().any(|known| known == region) {
+        return Ok(region);
+    }
+    Err(Resolution::Impossible {
+        reason: "RegionNotManaged",
+        message: format!(
+            "this controller does not manage the region {region}: use one of {}, or have it added to the controller's regions",
+            settings.regions.join(", ")
+        ),
+    })
+}
+
+fn know<'a>(facts: &'a Facts, fact: Fact, now: Timestamp) -> Result<&'a Answer, Resolution> {
+    match facts.get(&fact, now) {
+        Standing::Known(answer) => Ok(answer),
+        Standing::Unknown => Err(Resolution::Need(vec![fact])),
+        Standing::Refused(error, until) => Err(Resolution::Refused {
+            error: error.clone(),
+            until,
+        }),
+    }
+}
+
+/// Joins two lists of questions; a refusal counts before a question.
+fn together(one: Resolution, other: Resolution) -> Resolution {
+    match (one, other) {
+        (Resolution::Need(mut facts), Resolution::Need(more)) => {
+            facts.extend(more);
+            Resolution::Need(facts)
+        }
+        (Resolution::Need(_), other) => other,
+        (one, _) => one,
+    }
+}
+
+fn mismatch() -> Resolution {
+    Resolution::Impossible {
+        reason: "InternalError",
+        message: "an answer of AWS was kept under the wrong question: please report this".into(),
+    }
+}
+
+fn name(answer: &Answer) -> Result<String, Resolution> {
+    match answer {
+        Answer::Name(name) => Ok(name.clone()),
+        Answer::Type(_) | Answer::Image(_) => Err(mismatch()),
+    }
+}
+
+fn type_facts(answer: &Answer) -> Result<TypeFacts, Resolution> {
+    match answer {
+        Answer::Type(facts) => Ok(facts.clone()),
+        Answer::Name(_) | Answer::Image(_) => Err(mismatch()),
+    }
+}
+
+fn image_facts(answer: &Answer) -> Result<ImageFacts, Resolution> {
+    match answer {
+        Answer::Image(facts) => Ok(facts.clone()),
+        Answer::Name(_) | Answer::Type(_) => Err(mismatch()),
+    }
+}
+
+fn check_market(spec: &SporeInstanceSpec, facts: &TypeFacts) -> Result<(), Resolution> {
+    let (offered, other) = match spec.market {
+        Market::Spot => (facts.spot, "OnDemand"),
+        Market::OnDemand => (facts.on_demand, "Spot"),
+    };
+    if offered {
+        return Ok(());
+    }
+    Err(Resolution::Impossible {
+        reason: "MarketNotOffered",
+        message: format!(
+            "{} is not offered with market {:?}: set market to {other} or choose another instanceType",
+            spec.instance_type, spec.market
+        ),
+    })
+}
+
+fn check_architecture(
+    spec: &SporeInstanceSpec,
+    facts: &TypeFacts,
+    image: &ImageFacts,
+) -> Result<(), Resolution> {
+    let wanted = facts.architecture.as_str();
+    if image.architecture == wanted {
+        return Ok(());
+    }
+    Err(Resolution::Impossible {
+        reason: "ImageArchitectureMismatch",
+        message: format!(
+            "{} has {wanted} processors and {} is made for {}: choose another imageId, or leave it out",
+            spec.instance_type, image.id, image.architecture
+        ),
+    })
+}
+
+/// How long a spore may live: what it says, else the controller's default for its kind.
+fn ttl(spec: &SporeInstanceSpec, settings: &Settings) -> spore_core::duration::Duration {
+    spec.ttl.unwrap_or(match spec.idle {
+        Some(_) => settings.default_ttl_idle,
+        None => settings.default_ttl,
+    })
+}
+
+fn encode_user_data(
+    spore: &SporeInstance,
+    deadline: Timestamp,
+    region: &str,
+    architecture: Architecture,
+    settings: &Settings,
+) -> Result<user_data::UserData, Resolution> {
+    let arch = architecture.as_str();
+    let sha256 = settings.agent.sha256.get(arch).ok_or_else(|| Resolution::Impossible {
+        reason: "AgentNotAvailable",
+        message: format!(
+            "the controller knows no agent for {arch}: set its digest with --agent-sha256 {arch}=… (chart value agent.sha256.{arch})"
+        ),
+    })?;
+    let url = settings.agent.url(region, arch);
+    let spec = &spore.spec;
+    let config = AgentConfig {
+        version: agent_config::VERSION,
+        owner: owner(spore),
+        deadline,
+        power_off_grace: settings.power_off_grace,
+        idle: spec.idle.as_ref().map(|idle| Idle {
+            timeout: idle.timeout,
+            action: idle.action,
+        }),
+        on_complete: OnComplete {
+            action: spec.on_complete.action,
+            delay: spec.on_complete.delay,
+        },
+        command: spec.command.clone(),
+        env: BTreeMap::new(),
+    };
+    user_data::encode(&config, &Agent { url: &url, sha256 }).map_err(|error| {
+        Resolution::Impossible {
+            reason: "UserDataTooLarge",
+            message: error.to_string(),
+        }
+    })
+}
+
+fn tags(
+    spore: &SporeInstance,
+    uid: &str,
+    attempt: u32,
+    deadline: Timestamp,
+    settings: &Settings,
+) -> BTreeMap<String, String> {
+    let own = Identity {
+        cluster: settings.cluster_uid.clone(),
+        uid: uid.to_owned(),
+        parent: uid.to_owned(),
+        owner: owner(spore),
+        attempt,
+        deadline: Some(deadline),
+    }
+    .to_tags();
+    // Ours win: admission already refuses reserved keys, and a user's own `Name` is welcome.
+    let mut tags = own;
+    for (key, value) in &spore.spec.tags {
+        if key == spore_core::tags::NAME {
+            tags.insert(key.clone(), value.clone());
+        } else {
+            tags.entry(key.clone()).or_insert_with(|| value.clone());
+        }
+    }
+    tags
+}
+
+/// `namespace/name`.
+fn owner(spore: &SporeInstance) -> String {
+    let metadata = &spore.metadata;
+    format!(
+        "{}/{}",
+        metadata.namespace.as_deref().unwrap_or_default(),
+        metadata.name.as_deref().unwrap_or_default()
+    )
+}
+
+/// Tags, timers and people count in seconds.
+pub(super) fn whole_second(now: Timestamp) -> Timestamp {
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}

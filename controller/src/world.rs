@@ -1,0 +1,392 @@
+//! What this process knows of the world: EC2's instances, its own calls, AWS's answers.
+//!
+//! One lock, held only to look or to write, never over a call. The rules by which knowledge changes
+//! are in [`Region::apply`] and are pure.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use spore_crds::SporeInstance;
+
+use crate::{
+    cloud::{CloudError, Instance, InstanceState},
+    facts::{Answer, Fact, Facts},
+    plan::{LaunchOutcome, LaunchRecord, Problem, RegionView, View, launch},
+    settings::{ABSENT_LISTS, Settings},
+};
+
+/// An object to look at again: namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Owner {
+    /// Reads `namespace/name` of an instance's tags.
+    #[must_use]
+    pub fn of(instance: &Instance) -> Option<Self> {
+        let (namespace, name) = instance.identity.owner.split_once('/')?;
+        Some(Self {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        })
+    }
+}
+
+/// Everything known.
+#[derive(Debug, Default)]
+pub struct World {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    regions: HashMap<String, Region>,
+    launches: HashMap<String, LaunchRecord>,
+    problems: HashMap<String, Problem>,
+    facts: Facts,
+}
+
+/// What is known of one region.
+#[derive(Debug, Default)]
+pub struct Region {
+    instances: HashMap<String, Entry>,
+    by_uid: HashMap<String, Vec<String>>,
+    lists: VecDeque<Timestamp>,
+    error: Option<CloudError>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    instance: Instance,
+    /// When we last learned of it: a list begun earlier knows less.
+    known_at: Timestamp,
+    /// Complete lists in a row that did not show it.
+    missed: u32,
+}
+
+impl Region {
+    /// Takes in a complete list that was begun at `begun`; returns the instances that changed.
+    ///
+    /// An instance that the list does not show is kept, unchanged, until it is missing from
+    /// [`ABSENT_LISTS`] lists and older than `absence`: EC2's lists lag. One that is gone already is
+    /// dropped at once.
+    pub fn apply(
+        &mut self,
+        list: Vec<Instance>,
+        begun: Timestamp,
+        absence: Duration,
+    ) -> Vec<Instance> {
+        self.error = None;
+        self.lists.push_back(begun);
+        while self.lists.len() > ABSENT_LISTS as usize {
+            self.lists.pop_front();
+        }
+        let mut changed = Vec::new();
+        for entry in self.instances.values_mut() {
+            entry.missed += 1;
+        }
+        for instance in list {
+            if self.put(instance.clone(), begun) {
+                changed.push(instance);
+            }
+        }
+        let is_gone = |entry: &Entry| {
+            let age = begun.duration_since(entry.instance.launched_at.unwrap_or(entry.known_at));
+            let lagging = age < jiff::SignedDuration::try_from(absence).unwrap_or_default();
+            entry.missed > 0
+                && (entry.instance.state == InstanceState::Terminated
+                    || (entry.missed >= ABSENT_LISTS && !lagging))
+        };
+        let gone = self
+            .instances
+            .iter()
+            .filter(|(_, e)| is_gone(e))
+            .map(|(id, _)| id.clone())
+            .collect::<Vec<_>>();
+        for id in gone {
+            if let Some(entry) = self.instances.remove(&id) {
+                if let Some(ids) = self.by_uid.get_mut(&entry.instance.identity.uid) {
+                    ids.retain(|other| *other != id);
+                    if ids.is_empty() {
+                        self.by_uid.remove(&entry.instance.identity.uid);
+                    }
+                }
+                changed.push(entry.instance);
+            }
+        }
+        changed
+    }
+
+    /// Takes in one instance as it was at `at`; says whether that is news.
+    fn put(&mut self, instance: Instance, at: Timestamp) -> bool {
+        if let Some(entry) = self.instances.get_mut(&instance.id) {
+            entry.missed = 0;
+            if at < entry.known_at || entry.instance.state == InstanceState::Terminated {
+                return false;
+            }
+            entry.known_at = at;
+            if entry.instance == instance {
+                return false;
+            }
+            entry.instance = instance;
+            return true;
+        }
+        let ids = self
+            .by_uid
+            .entry(instance.identity.uid.clone())
+            .or_default();
+        ids.push(instance.id.clone());
+        self.instances.insert(
+            instance.id.clone(),
+            Entry {
+                instance,
+                known_at: at,
+                missed: 0,
+            },
+        );
+        true
+    }
+
+    fn of(&self, uid: &str) -> impl Iterator<Item = &Instance> {
+        self.by_uid
+            .get(uid)
+            .into_iter()
+            .flatten()
+            .filter_map(|id| self.instances.get(id).map(|entry| &entry.instance))
+    }
+
+    /// Every instance.
+    pub fn instances(&self) -> impl Iterator<Item = &Instance> {
+        self.instances.values().map(|entry| &entry.instance)
+    }
+
+    fn view(&self) -> RegionView {
+        RegionView {
+            lists: self.lists.iter().copied().collect(),
+            error: self.error.clone(),
+        }
+    }
+}
+
+impl World {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Whoever panicked held no half-made state: every write below is a single insertion.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows to `look` what is known of a spore.
+    pub fn view<T>(
+        &self,
+        spore: &SporeInstance,
+        settings: &Settings,
+        look: impl FnOnce(&View<'_>) -> T,
+    ) -> T {
+        let inner = self.lock();
+        let uid = spore.metadata.uid.as_deref().unwrap_or_default();
+        let launch = spore
+            .status
+            .as_ref()
+            .and_then(|status| status.launch.as_ref());
+        let region = launch.map_or_else(
+            || launch::region(&spore.spec, settings),
+            |launch| launch.plan.region.as_str(),
+        );
+        look(&View {
+            instances: inner
+                .regions
+                .values()
+                .flat_map(|region| region.of(uid))
+                .cloned()
+                .collect(),
+            region: inner
+                .regions
+                .get(region)
+                .map(Region::view)
+                .unwrap_or_default(),
+            launch: launch
+                .and_then(|launch| inner.launches.get(&launch.token))
+                .cloned(),
+            problem: inner.problems.get(uid).cloned(),
+            facts: &inner.facts,
+        })
+    }
+
+    /// Takes in a complete list; returns the owners of what changed.
+    pub fn listed(
+        &self,
+        region: &str,
+        list: Vec<Instance>,
+        begun: Timestamp,
+        absence: Duration,
+    ) -> Vec<Owner> {
+        let mut inner = self.lock();
+        let region = inner.regions.entry(region.to_owned()).or_default();
+        let first = region.lists.is_empty() || region.error.is_some();
+        let changed = region.apply(list, begun, absence);
+        if first {
+            return region.instances().filter_map(Owner::of).collect();
+        }
+        changed.iter().filter_map(Owner::of).collect()
+    }
+
+    /// A list failed.
+    pub fn list_failed(&self, region: &str, error: CloudError) {
+        self.lock()
+            .regions
+            .entry(region.to_owned())
+            .or_default()
+            .error = Some(error);
+    }
+
+    /// Looks at one region.
+    pub fn region<T>(&self, region: &str, look: impl FnOnce(&Region) -> T) -> T {
+        look(self.lock().regions.entry(region.to_owned()).or_default())
+    }
+
+    /// Takes in an instance from the reply of a call.
+    pub fn saw(&self, instance: Instance, at: Timestamp) {
+        self.lock()
+            .regions
+            .entry(instance.region.clone())
+            .or_default()
+            .put(instance, at);
+    }
+
+    /// Changes what is known of an instance after a call that EC2 accepted; says whether the instance
+    /// is known at all.
+    pub fn change(
+        &self,
+        region: &str,
+        instance_id: &str,
+        at: Timestamp,
+        change: impl FnOnce(&mut Instance),
+    ) -> bool {
+        let mut inner = self.lock();
+        let entry = inner
+            .regions
+            .get_mut(region)
+            .and_then(|r| r.instances.get_mut(instance_id));
+        let Some(entry) = entry else { return false };
+        change(&mut entry.instance);
+        entry.known_at = at;
+        true
+    }
+
+    /// This process decided a launch: no earlier call of it can exist.
+    pub fn decided(&self, token: &str) {
+        self.lock().launches.entry(token.to_owned()).or_default();
+    }
+
+    /// A RunInstances call is about to be made. Until its answer is taken in by [`Self::called`] its
+    /// effect is unclear, also if this task dies under it. Returns whether it was unclear before.
+    #[must_use]
+    pub fn calling(&self, token: &str) -> bool {
+        let mut inner = self.lock();
+        // A launch without a record was decided by a predecessor, who may have called it.
+        let inherited = || LaunchRecord {
+            unclear: true,
+            ..LaunchRecord::default()
+        };
+        let record = inner
+            .launches
+            .entry(token.to_owned())
+            .or_insert_with(inherited);
+        record.calls += 1;
+        std::mem::replace(&mut record.unclear, true)
+    }
+
+    /// How a launch went; `before` is what [`Self::calling`] returned.
+    pub fn called(&self, token: &str, before: bool, outcome: LaunchOutcome) {
+        if let Some(record) = self.lock().launches.get_mut(token) {
+            record.unclear = before
+                || matches!(&outcome, LaunchOutcome::Failed { error, .. } if !error.class.is_definite());
+            record.last = Some(outcome);
+        }
+    }
+
+    /// A launch had to wait before it was called.
+    pub fn deferred(&self, token: &str, until: Timestamp) {
+        let mut inner = self.lock();
+        let inherited = || LaunchRecord {
+            unclear: true,
+            ..LaunchRecord::default()
+        };
+        let record = inner
+            .launches
+            .entry(token.to_owned())
+            .or_insert_with(inherited);
+        record.last = Some(LaunchOutcome::Deferred { until });
+    }
+
+    /// Keeps an answer of AWS.
+    pub fn learned(&self, fact: Fact, answer: Result<Answer, CloudError>, now: Timestamp) {
+        self.lock().facts.put(fact, answer, now);
+    }
+
+    /// Whether a fact is known or refused for now, so that it need not be asked.
+    #[must_use]
+    pub fn knows(&self, fact: &Fact, now: Timestamp) -> bool {
+        self.lock().facts.get(fact, now) != crate::facts::Standing::Unknown
+    }
+
+    /// Forgets the agent's profile.
+    pub fn doubt_agent_profile(&self) {
+        self.lock().facts.doubt_agent_profile();
+    }
+
+    /// A call for a spore failed.
+    pub fn failed(
+        &self,
+        uid: &str,
+        error: CloudError,
+        retry_at: Option<Timestamp>,
+        now: Timestamp,
+    ) {
+        let mut inner = self.lock();
+        let failures = inner
+            .problems
+            .get(uid)
+            .map_or(0, |problem| problem.failures)
+            + 1;
+        let retry_at = retry_at.unwrap_or_else(|| {
+            now.checked_add(error.class.retry_after(failures))
+                .unwrap_or(Timestamp::MAX)
+        });
+        inner.problems.insert(
+            uid.to_owned(),
+            Problem {
+                error,
+                failures,
+                retry_at,
+            },
+        );
+    }
+
+    /// A call for a spore succeeded.
+    pub fn succeeded(&self, uid: &str) {
+        self.lock().problems.remove(uid);
+    }
+
+    /// A spore is gone.
+    pub fn forget(&self, spore: &SporeInstance) {
+        let mut inner = self.lock();
+        if let Some(uid) = &spore.metadata.uid {
+            inner.problems.remove(uid);
+        }
+        if let Some(launch) = spore
+            .status
+            .as_ref()
+            .and_then(|status| status.launch.as_ref())
+        {
+            inner.launches.remove(&launch.token);
+        }
+    }
+}

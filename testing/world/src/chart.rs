@@ -137,10 +137,11 @@ impl Release {
             .patch(&object.name_any(), &params, &Patch::Apply(object))
             .await;
         applied.map_err(|error| {
-            let why = match error {
-                // Its own form says everything three times.
-                kube::Error::Api(status) => status.message,
-                other => other.to_string(),
+            // The debug form of the API server's answer says everything three times.
+            let why = if let kube::Error::Api(status) = error {
+                status.message
+            } else {
+                error.to_string()
             };
             anyhow!("cannot apply {} {}: {why}", kind(object), object.name_any())
         })?;

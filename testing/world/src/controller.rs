@@ -24,7 +24,9 @@ pub struct Setup {
     pub kubeconfig: PathBuf,
     /// The environment for AWS.
     pub aws: Vec<(String, String)>,
-    /// Where instances fetch the agent, up to the architecture.
+    /// The namespace that it is installed in.
+    pub namespace: String,
+    /// The server from which instances fetch the agent.
     pub agent_url: String,
     /// SHA-256 of the agent.
     pub agent_sha256: String,
@@ -66,9 +68,13 @@ impl Controller {
             "KUBECONFIG".to_owned(),
             setup.kubeconfig.display().to_string(),
         ));
+        // As the chart's Deployment tells a pod who and where it is. The name stays the same over
+        // restarts, so that a killed controller need not wait for its own lease to run out.
+        env.push(("POD_NAMESPACE".to_owned(), setup.namespace));
+        env.push(("POD_NAME".to_owned(), NAME.to_owned()));
         env.push(("RUST_BACKTRACE".to_owned(), "1".to_owned()));
-        if let Ok(filter) = std::env::var("RUST_LOG") {
-            env.push(("RUST_LOG".to_owned(), filter));
+        if let Ok(level) = std::env::var("SPORE_LOG") {
+            env.push(("SPORE_LOG".to_owned(), level));
         }
         let [port] = free_ports()?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));

@@ -177,6 +177,7 @@ async fn controller(
     let controller = Controller::new(Setup {
         kubeconfig: path,
         aws: sim.client_env(),
+        namespace: NAMESPACE.to_owned(),
         agent_url: sim.endpoint(),
         agent_sha256,
         args: Vec::new(),

@@ -103,6 +103,7 @@ impl World {
         let controller = Controller::new(Setup {
             kubeconfig: controller_kubeconfig,
             aws,
+            namespace: namespace.clone(),
             agent_url: sim.endpoint(),
             agent_sha256: shared.agent_sha256.clone(),
             args,

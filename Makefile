@@ -7,7 +7,7 @@ SHELL := /bin/bash
 # One selection of packages for every build: with another one, cargo may choose other features for
 # shared dependencies and build the AWS SDK, which takes minutes, a second time.
 BUILD := cargo build --workspace --bins
-WORLD := target/debug/world
+WORLD := $(or $(CARGO_TARGET_DIR),target)/debug/world
 
 .PHONY: help
 help: ## List the targets
@@ -51,7 +51,7 @@ ready:
 
 .PHONY: build
 build: ## Build all programs
-	@$(BUILD)
+	@env -u MAKEFLAGS -u MFLAGS $(BUILD)
 
 .PHONY: tools
 tools: ## Find, download or build etcd, Kubernetes and helm

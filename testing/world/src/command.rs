@@ -1,9 +1,14 @@
 //! Commands run to their end, with what they printed.
 
-use std::process::Stdio;
+use std::{env, path::Path, process::Stdio};
 
 use anyhow::{Context, Result, ensure};
 use tokio::{io::AsyncWriteExt, process::Command};
+
+use crate::{
+    layout::{self, Tools},
+    sim::Sim,
+};
 
 /// What a command printed, and how it ended.
 #[derive(Clone, Debug)]
@@ -32,6 +37,30 @@ impl Output {
         );
         Ok(stdout)
     }
+}
+
+/// kubectl for the cluster of a kubeconfig file, with our plugin at hand.
+pub(crate) fn kubectl(tools: &Tools, kubeconfig: &Path) -> Result<Command> {
+    let mut path = vec![layout::bin_dir()?];
+    path.extend(tools.kubectl.parent().map(Path::to_path_buf));
+    path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+    let mut command = Command::new(&tools.kubectl);
+    command
+        .env("PATH", env::join_paths(path)?)
+        .env("KUBECONFIG", kubeconfig);
+    Ok(command)
+}
+
+/// The `aws` command for a stand-in, and for nothing else.
+pub(crate) fn aws(sim: &Sim) -> Command {
+    let mut command = Command::new("aws");
+    for (key, _) in env::vars_os() {
+        if key.to_string_lossy().starts_with("AWS_") {
+            command.env_remove(key);
+        }
+    }
+    command.envs(sim.client_env()).env("AWS_PAGER", "");
+    command
 }
 
 /// Runs a command with this on its standard input.

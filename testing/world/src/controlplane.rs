@@ -4,6 +4,7 @@ use std::{
     fs,
     net::TcpListener,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -37,6 +38,8 @@ const CONTROLLERS: &str = "garbage-collector-controller,namespace-controller,\
 pub struct ControlPlane {
     dir: PathBuf,
     server: String,
+    // Those that we started and that are not to outlive us end when the last clone is dropped.
+    _processes: Arc<[Process]>,
 }
 
 impl ControlPlane {
@@ -54,22 +57,22 @@ impl ControlPlane {
         ready(&client).await.then(|| Self {
             dir: dir.to_path_buf(),
             server,
+            _processes: Arc::default(),
         })
     }
 
-    /// Starts a new, empty one in this directory, detached from this process; what ran there, and
-    /// its data, goes.
-    pub async fn start(dir: &Path, tools: &Tools) -> Result<Self> {
+    /// Starts a new, empty one in this directory; what ran there, and its data, goes.
+    pub async fn start(dir: &Path, tools: &Tools, life: Life) -> Result<Self> {
         Self::stop(dir)?;
         fs::create_dir_all(dir)?;
-        let started = Self::start_in(dir, tools).await;
+        let started = Self::start_in(dir, tools, life).await;
         if started.is_err() {
             Self::stop(dir)?;
         }
         started
     }
 
-    async fn start_in(dir: &Path, tools: &Tools) -> Result<Self> {
+    async fn start_in(dir: &Path, tools: &Tools, life: Life) -> Result<Self> {
         let pki = Pki::new(dir.join("pki"));
         pki.create().context("cannot make certificates")?;
         let [store_port, api_port] = free_ports()?;
@@ -95,7 +98,7 @@ impl ControlPlane {
                 args,
                 env: Vec::new(),
                 dir: dir.to_path_buf(),
-                life: Life::Detached,
+                life,
             })
         };
         let etcd = launch(ETCD, &tools.etcd, etcd_args(dir, &pki, &store))?;
@@ -129,6 +132,7 @@ impl ControlPlane {
         Ok(Self {
             dir: dir.to_path_buf(),
             server,
+            _processes: Arc::new([etcd, apiserver, manager]),
         })
     }
 

@@ -1,7 +1,8 @@
 //! The local world: a real Kubernetes control plane on loopback, the EC2 stand-in, the controller
 //! under the chart's own service account, and instances that boot with the real agent.
 //!
-//! [`up`] keeps one running for a person; [`World`] is one for a test.
+//! [`Standing`] is a whole world, [`up`] keeps one running for a person; [`World`] is one for a test,
+//! on a control plane that all tests share.
 
 pub mod chart;
 mod cleanup;
@@ -16,6 +17,7 @@ pub mod layout;
 mod pki;
 pub mod process;
 pub mod sim;
+mod standing;
 pub mod up;
 mod world;
 
@@ -25,4 +27,5 @@ pub use eventually::{eventually, poll};
 pub use fault::{Fault, Injection, When};
 pub use pki::Pki;
 pub use sim::Sim;
+pub use standing::Standing;
 pub use world::{World, WorldOptions};

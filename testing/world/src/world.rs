@@ -1,7 +1,7 @@
 //! A world for one test: its own namespace, EC2 stand-in and controller on a shared control plane.
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -13,7 +13,7 @@ use kube::{
     Api, Client,
     api::{ObjectMeta, PostParams},
 };
-use tokio::{process::Command, sync::OnceCell};
+use tokio::sync::OnceCell;
 
 use crate::{
     chart::Release,
@@ -182,15 +182,8 @@ impl World {
 
     /// Runs kubectl with this on its standard input.
     pub async fn kubectl_with(&self, args: &[&str], stdin: &str) -> Result<Output> {
-        let kubectl = &self.tools.kubectl;
-        let mut path = vec![layout::bin_dir()?];
-        path.extend(kubectl.parent().map(Path::to_path_buf));
-        path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
-        let mut command = Command::new(kubectl);
-        command
-            .args(args)
-            .env("PATH", env::join_paths(path)?)
-            .env("KUBECONFIG", &self.kubeconfig);
+        let mut command = command::kubectl(&self.tools, &self.kubeconfig)?;
+        command.args(args);
         command::run(command, stdin).await
     }
 
@@ -203,16 +196,8 @@ impl World {
 
     /// Runs the `aws` command against this world's EC2.
     pub async fn aws(&self, args: &[&str]) -> Result<Output> {
-        let mut command = Command::new("aws");
-        for (key, _) in env::vars_os() {
-            if key.to_string_lossy().starts_with("AWS_") {
-                command.env_remove(key);
-            }
-        }
-        command
-            .args(args)
-            .envs(self.sim.client_env())
-            .env("AWS_PAGER", "");
+        let mut command = command::aws(&self.sim);
+        command.args(args);
         command::run(command, "").await
     }
 }
@@ -262,7 +247,7 @@ async fn start_shared() -> Result<Shared> {
     let tools = tokio::task::spawn_blocking(Tools::find).await??;
     let plane = match ControlPlane::running(&dir).await {
         Some(plane) => plane,
-        None => ControlPlane::start(&dir, &tools).await?,
+        None => ControlPlane::start(&dir, &tools, Life::Detached).await?,
     };
     let artifacts = dir.join("artifacts");
     let agent_sha256 = layout::publish_agent(&artifacts)?;

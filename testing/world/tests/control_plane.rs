@@ -20,7 +20,7 @@ use spore_world::{
     eventually,
     kubeconfig::{self, Credential},
     layout::Tools,
-    process::Process,
+    process::{Life, Process},
 };
 
 #[tokio::test]
@@ -28,7 +28,9 @@ async fn a_control_plane_behaves_as_in_production_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let tools = Tools::find().unwrap();
     let _stopped = Stopped(dir.path());
-    let plane = ControlPlane::start(dir.path(), &tools).await.unwrap();
+    let plane = ControlPlane::start(dir.path(), &tools, Life::Detached)
+        .await
+        .unwrap();
     let client = plane.client().await.unwrap();
 
     cel_rules_are_evaluated(&client).await;

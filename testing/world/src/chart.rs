@@ -2,6 +2,7 @@
 //! exactly the rights that an installation gives it.
 
 use std::{
+    io::Write,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -20,6 +21,22 @@ use crate::layout::{Tools, root};
 
 const CRD: &str = "CustomResourceDefinition";
 
+/// Values with which the chart runs the controller in a local world, where instances fetch the agent
+/// from `server`.
+pub fn local_values(server: &str, agent_sha256: &str) -> Value {
+    json!({
+        "aws": {"regions": ["us-east-1", "us-west-2"]},
+        "agent": {
+            "url": format!("{server}/_artifacts/spored-linux-{{arch}}"),
+            // Machines of either architecture run on this host, so they run this host's agent.
+            "sha256": {"x86_64": agent_sha256, "arm64": agent_sha256},
+        },
+        "log": {"format": "text"},
+        // There is no pod network to restrict.
+        "networkPolicy": {"enabled": false},
+    })
+}
+
 /// What the chart says for one release.
 #[derive(Clone, Debug)]
 pub struct Release {
@@ -28,23 +45,15 @@ pub struct Release {
 }
 
 impl Release {
-    /// Renders the chart. `values` are `--set` pairs.
-    pub fn render(
-        tools: &Tools,
-        name: &str,
-        namespace: &str,
-        values: &[(String, String)],
-    ) -> Result<Self> {
+    /// Renders the chart with these values.
+    pub fn render(tools: &Tools, name: &str, namespace: &str, values: &Value) -> Result<Self> {
         let chart = root().join("charts/spore");
+        let mut file = tempfile::NamedTempFile::new()?;
+        file.write_all(values.to_string().as_bytes())?;
         let mut helm = Command::new(&tools.helm);
-        helm.args(["template", name]).arg(&chart).args([
-            "--include-crds",
-            "--namespace",
-            namespace,
-        ]);
-        for (key, value) in values {
-            helm.arg("--set").arg(format!("{key}={value}"));
-        }
+        helm.args(["template", name]).arg(&chart);
+        helm.args(["--include-crds", "--namespace", namespace, "--values"])
+            .arg(file.path());
         let output = helm
             .stdin(Stdio::null())
             .output()
@@ -82,17 +91,28 @@ impl Release {
 
     /// The service account that the controller's Deployment runs as.
     pub fn service_account(&self) -> Result<String> {
+        let account = self
+            .pod()?
+            .get("serviceAccountName")
+            .and_then(Value::as_str);
+        account
+            .map(str::to_owned)
+            .context("the chart's Deployment names no service account")
+    }
+
+    /// The arguments that the Deployment gives the controller.
+    pub fn controller_args(&self) -> Result<Vec<String>> {
+        let args = self.pod()?.pointer("/containers/0/args");
+        let args = args.context("the chart's Deployment gives the controller no arguments")?;
+        Ok(serde_json::from_value(args.clone())?)
+    }
+
+    fn pod(&self) -> Result<&Value> {
         self.objects
             .iter()
-            .filter(|object| kind(object) == "Deployment")
-            .find_map(|deployment| {
-                deployment
-                    .data
-                    .pointer("/spec/template/spec/serviceAccountName")?
-                    .as_str()
-            })
-            .map(str::to_owned)
-            .context("the chart has no Deployment with a serviceAccountName")
+            .find(|object| kind(object) == "Deployment")
+            .and_then(|deployment| deployment.data.pointer("/spec/template/spec"))
+            .context("the chart has no Deployment")
     }
 
     /// Applies the CRDs, and waits until the API server serves them.
@@ -195,7 +215,7 @@ kind: Deployment
 metadata: {name: spore, namespace: here}
 spec:
   replicas: 2
-  template: {spec: {serviceAccountName: spore}}
+  template: {spec: {serviceAccountName: spore, containers: [{args: [--a=b]}]}}
 ---
 apiVersion: v1
 kind: Pod
@@ -211,9 +231,10 @@ metadata: {name: test, annotations: {helm.sh/hook: test}}
     }
 
     #[test]
-    fn the_service_account_is_that_of_the_deployment() {
+    fn the_controller_gets_account_and_arguments_from_the_deployment() {
         let release = Release::parse("here", RENDERED).unwrap();
         assert_eq!(release.service_account().unwrap(), "spore");
+        assert_eq!(release.controller_args().unwrap(), ["--a=b"]);
         let empty = Release::parse("here", "").unwrap();
         assert!(empty.service_account().is_err());
     }

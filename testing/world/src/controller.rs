@@ -26,12 +26,10 @@ pub struct Setup {
     pub aws: Vec<(String, String)>,
     /// The namespace that it is installed in.
     pub namespace: String,
-    /// The server from which instances fetch the agent.
-    pub agent_url: String,
-    /// SHA-256 of the agent.
-    pub agent_sha256: String,
-    /// More arguments.
+    /// Its arguments, from the chart.
     pub args: Vec<String>,
+    /// Arguments that replace the chart's ones of the same name.
+    pub more_args: Vec<String>,
     /// Directory for log and pid file.
     pub dir: PathBuf,
     /// Whether it outlives us.
@@ -49,20 +47,10 @@ pub struct Controller {
 impl Controller {
     /// Prepares one. It runs already if an earlier run left it, with the same program and arguments.
     pub fn new(setup: Setup) -> Result<Self> {
-        let mut args = vec![
-            "--agent-url".to_owned(),
-            format!("{}/_artifacts/spored-linux-{{arch}}", setup.agent_url),
-            "--regions".to_owned(),
-            "us-east-1,us-west-2".to_owned(),
-        ];
-        // Machines of either architecture run on this host, so they run this host's agent.
-        for architecture in ["x86_64", "arm64"] {
-            args.extend([
-                "--agent-sha256".to_owned(),
-                format!("{architecture}={}", setup.agent_sha256),
-            ]);
-        }
-        args.extend(setup.args);
+        let mut args = setup.args;
+        let given: Vec<&str> = setup.more_args.iter().map(|arg| name(arg)).collect();
+        args.retain(|arg| name(arg) != LISTEN && !given.contains(&name(arg)));
+        args.extend(setup.more_args);
         let mut env = setup.aws;
         env.push((
             "KUBECONFIG".to_owned(),
@@ -92,7 +80,7 @@ impl Controller {
             Some((address, process)) => (address, Some(process)),
             None => (address, None),
         };
-        launch.args.extend([LISTEN.to_owned(), address.to_string()]);
+        launch.args.push(format!("{LISTEN}={address}"));
         Ok(Self {
             launch,
             address,
@@ -185,9 +173,12 @@ impl Controller {
 /// Where a process listens that is what `launch` would start, but for its port.
 fn listens_on(process: &Process, launch: &Launch) -> Option<SocketAddr> {
     let args = process.args();
-    let [same @ .., flag, address] = args.as_slice() else {
-        return None;
-    };
-    (same == launch.args && flag == LISTEN && process.runs(&launch.program))
-        .then(|| address.parse().ok())?
+    let (listen, same) = args.split_last()?;
+    let is_it = same == launch.args && process.runs(&launch.program);
+    is_it.then(|| listen.strip_prefix(LISTEN)?.strip_prefix('=')?.parse().ok())?
+}
+
+/// The name in `--name=value`.
+fn name(arg: &str) -> &str {
+    arg.split_once('=').map_or(arg, |(name, _)| name)
 }

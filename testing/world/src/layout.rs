@@ -2,6 +2,7 @@
 
 use std::{
     env, fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -97,10 +98,12 @@ pub fn bin(name: &str) -> Result<PathBuf> {
 /// Puts the agent where instances fetch it from and returns its SHA-256 in hexadecimal.
 ///
 /// Symbols are stripped, as in a release: the unstripped development build is ten times the size,
-/// and every instance keeps a copy.
+/// and every instance keeps a copy. Machines of every architecture run on this host, so each of them
+/// is served this host's agent.
 pub fn publish_agent(artifacts: &Path) -> Result<String> {
     let built = bin("spored")?;
-    let published = artifacts.join(format!("spored-linux-{}", env::consts::ARCH));
+    let [published, other] =
+        ["x86_64", "arm64"].map(|arch| artifacts.join(format!("spored-linux-{arch}")));
     fs::create_dir_all(artifacts)?;
     if !is_newer(&published, &built) {
         let fresh = tempfile::NamedTempFile::new_in(artifacts)?;
@@ -112,10 +115,11 @@ pub fn publish_agent(artifacts: &Path) -> Result<String> {
         if !stripped.is_ok_and(|output| output.status.success()) {
             fs::copy(&built, fresh.path())?;
         }
-        fs::set_permissions(
-            fresh.path(),
-            std::os::unix::fs::PermissionsExt::from_mode(0o755),
-        )?;
+        fs::set_permissions(fresh.path(), PermissionsExt::from_mode(0o755))?;
+        if other.exists() {
+            fs::remove_file(&other)?;
+        }
+        fs::hard_link(fresh.path(), &other)?;
         fresh.persist(&published)?;
     }
     sha256(&published)

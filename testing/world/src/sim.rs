@@ -85,22 +85,34 @@ pub struct Instance {
     pub id: String,
     /// Its region.
     pub region: String,
+    /// Its availability zone.
+    pub zone: String,
     /// `pending`, `running`, `stopped` …
     pub state: String,
+    /// EC2's code for why it is in that state, such as `Server.SpotInstanceTermination`.
+    pub state_reason: Option<String>,
+    /// Its type.
+    pub instance_type: String,
+    /// Its machine image.
+    pub image_id: String,
+    /// `spot` or `on-demand`.
+    pub market: String,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
     /// The token of the call that launched it.
-    #[serde(default)]
     pub client_token: Option<String>,
     /// Its place in that call.
     pub launch_index: u32,
+    /// How often it has booted.
+    pub boots: u32,
     /// Its volumes.
     pub volumes: Vec<String>,
     /// Its network interfaces.
     pub enis: Vec<String>,
-    /// The directory that plays its disk.
-    #[serde(default)]
+    /// The directory of its machine.
     pub machine_dir: Option<PathBuf>,
+    /// The access key of its role's credentials.
+    pub access_key: String,
 }
 
 /// What exists, and what ever existed at once.
@@ -300,9 +312,19 @@ impl Sim {
         self.instance(id, "load", &body).await
     }
 
-    /// SIGKILL to the agent of an instance.
+    /// SIGKILL to the agent of an instance; its service manager starts it again.
     pub async fn agent_kill(&self, id: &str) -> Result<()> {
         self.instance(id, "agent-kill", &json!({})).await
+    }
+
+    /// The agent of an instance dies and does not start again.
+    pub async fn agent_break(&self, id: &str) -> Result<()> {
+        self.instance(id, "agent-break", &json!({})).await
+    }
+
+    /// The metadata service of an instance is gone, or back.
+    pub async fn imds_off(&self, id: &str, off: bool) -> Result<()> {
+        self.instance(id, "imds", &json!({"off": off})).await
     }
 
     /// Anything else under `/_sim/`.

@@ -9,14 +9,14 @@ use std::{
 use anyhow::Result;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
-    Api,
+    Api, Client,
     api::{Patch, PatchParams},
 };
 use serde_json::json;
 use tokio::process::Command;
 
 use crate::{
-    chart::Release,
+    chart::{self, Release},
     command,
     controller::{self, Controller, Setup},
     controlplane::ControlPlane,
@@ -66,20 +66,24 @@ impl Standing {
         step.done(&sim.endpoint(), reused);
 
         let step = Step::begin("chart");
-        let service_account = install(&plane, &tools).await?;
+        let client = plane.client().await?;
+        let values = chart::local_values(&sim.endpoint(), &agent_sha256);
+        let release = Release::render(&tools, "spore", NAMESPACE, &values)?;
+        create_namespace(&client).await?;
+        release.apply_crds(&client).await?;
+        release.apply(&client).await?;
         step.done(&format!("namespace {NAMESPACE}"), false);
 
         let step = Step::begin("controller");
         let kubeconfig = dir.join("controller.kubeconfig");
-        let client = plane.client().await?;
-        token_kubeconfig(&plane, &client, NAMESPACE, &service_account, &kubeconfig).await?;
+        let account = release.service_account()?;
+        token_kubeconfig(&plane, &client, NAMESPACE, &account, &kubeconfig).await?;
         let mut controller = Controller::new(Setup {
             kubeconfig,
             aws: sim.client_env(),
             namespace: NAMESPACE.to_owned(),
-            agent_url: sim.endpoint(),
-            agent_sha256,
-            args: Vec::new(),
+            args: release.controller_args()?,
+            more_args: Vec::new(),
             dir: dir.to_path_buf(),
             life,
         })?;
@@ -128,8 +132,7 @@ fn stop_processes(dir: &Path) {
     let _ = fs::remove_dir_all(dir.join("machines"));
 }
 
-async fn install(plane: &ControlPlane, tools: &Tools) -> Result<String> {
-    let client = plane.client().await?;
+async fn create_namespace(client: &Client) -> Result<()> {
     let namespace = json!({
         "apiVersion": "v1",
         "kind": "Namespace",
@@ -145,10 +148,7 @@ async fn install(plane: &ControlPlane, tools: &Tools) -> Result<String> {
             &Patch::Apply(namespace),
         )
         .await?;
-    let release = Release::render(tools, "spore", NAMESPACE, &[])?;
-    release.apply_crds(&client).await?;
-    release.apply(&client).await?;
-    release.service_account()
+    Ok(())
 }
 
 /// A line of progress.

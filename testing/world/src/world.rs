@@ -1,6 +1,7 @@
 //! A world for one test: its own namespace, EC2 stand-in and controller on a shared control plane.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
@@ -13,10 +14,11 @@ use kube::{
     Api, Client,
     api::{ObjectMeta, PostParams},
 };
+use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use crate::{
-    chart::Release,
+    chart::{self, Release},
     cleanup,
     command::{self, Output},
     controller::{Controller, Setup},
@@ -30,7 +32,7 @@ use crate::{
 /// What differs from the usual world.
 #[derive(Clone, Debug, Default)]
 pub struct WorldOptions {
-    /// More arguments for the controller.
+    /// Arguments for the controller, as `--name=value`; they replace the chart's of the same name.
     pub controller_args: Vec<String>,
     /// Environment variables of the controller to set or, with `None`, to leave out.
     pub controller_env: Vec<(String, Option<String>)>,
@@ -40,8 +42,8 @@ pub struct WorldOptions {
     pub sim_args: Vec<String>,
     /// Instances do not boot machines.
     pub no_machines: bool,
-    /// More values for the chart.
-    pub chart_values: Vec<(String, String)>,
+    /// Values for the chart, over those of the local world.
+    pub chart_values: BTreeMap<String, Value>,
 }
 
 /// A world for one test. Dropping it ends and removes everything but the logs.
@@ -89,24 +91,29 @@ impl World {
         if !options.no_machines {
             sim_args.extend(Sim::machines(&dir));
         }
-        let (sim, (release, controller_kubeconfig)) = tokio::try_join!(
-            Sim::start(&dir, &shared.artifacts, Life::WithUs, &sim_args),
-            install(shared, &client, &namespace, &dir, options.chart_values),
-        )?;
+        let sim = Sim::start(&dir, &shared.artifacts, Life::WithUs, &sim_args).await?;
+        let mut values = chart::local_values(&sim.endpoint(), &shared.agent_sha256);
+        values["watchNamespace"] = json!(namespace);
+        values["crds"] = json!({"install": false});
+        for (key, value) in options.chart_values {
+            values[key] = value;
+        }
+        let release = Release::render(&shared.tools, &namespace, &namespace, &values)?;
+        release.apply(&client).await?;
+        let account = release.service_account()?;
+        let token = dir.join("controller.kubeconfig");
+        token_kubeconfig(&shared.plane, &client, &namespace, &account, &token).await?;
         let mut aws = sim.client_env();
         for (key, value) in options.controller_env {
             aws.retain(|(existing, _)| *existing != key);
             aws.extend(value.map(|value| (key, value)));
         }
-        let mut args = vec!["--namespace".to_owned(), namespace.clone()];
-        args.extend(options.controller_args);
         let controller = Controller::new(Setup {
-            kubeconfig: controller_kubeconfig,
+            kubeconfig: token,
             aws,
             namespace: namespace.clone(),
-            agent_url: sim.endpoint(),
-            agent_sha256: shared.agent_sha256.clone(),
-            args,
+            args: release.controller_args()?,
+            more_args: options.controller_args,
             dir: dir.clone(),
             life: Life::WithUs,
         })?;
@@ -251,7 +258,9 @@ async fn start_shared() -> Result<Shared> {
     };
     let artifacts = dir.join("artifacts");
     let agent_sha256 = layout::publish_agent(&artifacts)?;
-    let definitions = Release::render(&tools, "spore", "default", &[])?;
+    // Of this only the CRDs are applied, which no value changes.
+    let values = chart::local_values("http://agent.invalid", &agent_sha256);
+    let definitions = Release::render(&tools, "spore", "default", &values)?;
     definitions.apply_crds(&plane.client().await?).await?;
     drop(lock);
     Ok(Shared {
@@ -260,29 +269,6 @@ async fn start_shared() -> Result<Shared> {
         artifacts,
         agent_sha256,
     })
-}
-
-/// Applies the chart for one world; returns the kubeconfig that its controller gets.
-async fn install(
-    shared: &Shared,
-    client: &Client,
-    namespace: &str,
-    dir: &Path,
-    mut values: Vec<(String, String)>,
-) -> Result<(Release, PathBuf)> {
-    values.push(("watchNamespace".to_owned(), namespace.to_owned()));
-    let release = Release::render(&shared.tools, namespace, namespace, &values)?;
-    release.apply(client).await?;
-    let path = dir.join("controller.kubeconfig");
-    token_kubeconfig(
-        &shared.plane,
-        client,
-        namespace,
-        &release.service_account()?,
-        &path,
-    )
-    .await?;
-    Ok((release, path))
 }
 
 /// Writes a kubeconfig file with the rights of a service account.

@@ -1,0 +1,142 @@
+//! The API handlers, one file for each family of calls.
+
+mod authorize;
+mod describe_instances;
+mod iam;
+mod images;
+mod instance_filters;
+pub(crate) mod instance_xml;
+mod lifecycle;
+mod run_instances;
+mod spot;
+mod ssm;
+mod sts;
+mod tags;
+mod types;
+mod zones;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::call::{Call, Caller, Service};
+use crate::error::{ApiError, ApiResult};
+use crate::params::Params;
+use crate::world::region::Region;
+use crate::world::{Local, Place, World};
+use crate::xml::Xml;
+
+/// A handler's answer.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// The inside of a response document.
+    Xml(Xml),
+    /// A JSON document.
+    Json(serde_json::Value),
+}
+
+/// One call on its way through a handler.
+#[derive(Debug)]
+pub(crate) struct Ctx<'a> {
+    /// The state.
+    pub(crate) world: &'a mut World,
+    /// The call.
+    pub(crate) call: &'a Call,
+    /// Who makes it.
+    pub(crate) caller: &'a Caller,
+    /// Where it acts.
+    pub(crate) place: &'a Place,
+    /// When it is executed.
+    pub(crate) now: Timestamp,
+    /// Instances launched so recently are not seen by this call.
+    pub(crate) lag: Duration,
+}
+
+impl<'a> Ctx<'a> {
+    /// The parameters.
+    pub(crate) fn params(&self) -> &'a Params {
+        &self.call.params
+    }
+
+    /// The region, to change it.
+    pub(crate) fn local(&mut self) -> Local<'_> {
+        self.world.local(self.place, self.now)
+    }
+
+    /// The region, to read it.
+    pub(crate) fn region(&mut self) -> &Region {
+        self.world.region(self.place, self.now)
+    }
+
+    /// Ends the call here if it is a dry run; everything has been checked.
+    pub(crate) fn dry_run_ends(&self) -> ApiResult<()> {
+        if self.params().dry_run()? {
+            Err(ApiError::dry_run())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Takes the resource tokens of a call that acts on so many instances.
+    pub(crate) fn take_resources(&mut self, count: usize) -> ApiResult<()> {
+        if !self.world.core.config.limits {
+            return Ok(());
+        }
+        let bucket = format!("{}/{}", self.place.account, self.place.region);
+        self.world
+            .core
+            .limits
+            .take_resources(&bucket, &self.call.action, count, self.now)
+    }
+}
+
+/// Executes a call.
+pub(crate) fn dispatch(ctx: &mut Ctx<'_>) -> ApiResult<Answer> {
+    authorize::check(ctx)?;
+    match ctx.call.service {
+        Service::Ec2 => ec2(ctx).map(Answer::Xml),
+        Service::Sts => sts::dispatch(ctx).map(Answer::Xml),
+        Service::Iam => iam::dispatch(ctx).map(Answer::Xml),
+        Service::Ssm => ssm::dispatch(ctx).map(Answer::Json),
+    }
+}
+
+fn ec2(ctx: &mut Ctx<'_>) -> ApiResult<Xml> {
+    match ctx.call.action.as_str() {
+        "RunInstances" => run_instances::run(ctx),
+        "DescribeInstances" => describe_instances::describe(ctx),
+        "TerminateInstances" => lifecycle::terminate(ctx),
+        "StopInstances" => lifecycle::stop(ctx),
+        "StartInstances" => lifecycle::start(ctx),
+        "RebootInstances" => lifecycle::reboot(ctx),
+        "CreateTags" => tags::create(ctx),
+        "DeleteTags" => tags::delete(ctx),
+        "DescribeTags" => tags::describe(ctx),
+        "DescribeInstanceTypes" => types::describe(ctx),
+        "DescribeInstanceTypeOfferings" => types::offerings(ctx),
+        "DescribeImages" => images::describe(ctx),
+        "DescribeRegions" => zones::regions(ctx),
+        "DescribeAvailabilityZones" => zones::zones(ctx),
+        _ => Err(unknown(ctx)),
+    }
+}
+
+/// The refusal of a call that the stand-in does not know.
+pub(crate) fn unknown(ctx: &Ctx<'_>) -> ApiError {
+    let action = &ctx.call.action;
+    tracing::error!(%action, "a call that is not modelled");
+    let message = format!("The action {action} is not modelled by this stand-in");
+    ApiError::new("InvalidAction", message)
+}
+
+/// A response that only says that it worked.
+pub(crate) fn done() -> Xml {
+    let mut xml = Xml::new();
+    xml.text("return", true);
+    xml
+}
+
+/// A time as EC2 writes it.
+pub(crate) fn time(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%S.000Z").to_string()
+}

@@ -1,0 +1,116 @@
+//! Prices and images that tests set.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Handled, ok, read};
+use crate::call::DEFAULT_ACCOUNT;
+use crate::catalogue;
+use crate::reply::{json, refusal};
+use crate::server::Received;
+use crate::sim::Sim;
+use crate::world::Place;
+use crate::world::storage::Image;
+use crate::world::zones::is_region;
+
+fn default_account() -> String {
+    DEFAULT_ACCOUNT.to_owned()
+}
+
+fn place(account: String, region: String) -> Result<Place, crate::reply::Reply> {
+    if is_region(&region) {
+        Ok(Place { account, region })
+    } else {
+        Err(refusal(400, format!("'{region}' is not a region")))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ImageForm {
+    region: String,
+    #[serde(default = "default_account")]
+    account: String,
+    name: String,
+    #[serde(default = "x86")]
+    architecture: String,
+    #[serde(default = "root_device")]
+    root_device: String,
+    #[serde(default = "root_size")]
+    root_size: i64,
+}
+
+fn x86() -> String {
+    "x86_64".to_owned()
+}
+
+fn root_device() -> String {
+    "/dev/xvda".to_owned()
+}
+
+fn root_size() -> i64 {
+    8
+}
+
+/// Adds an image of the account's own.
+pub(crate) fn add_image(sim: &Sim, received: &Received) -> Handled {
+    let form: ImageForm = read(received)?;
+    let place = place(form.account, form.region)?;
+    let id = sim.with(|world, now| {
+        let local = world.local(&place, now);
+        let id = local.core.ids.fresh("ami");
+        let image = Image {
+            id: id.clone(),
+            name: form.name,
+            description: String::new(),
+            architecture: form.architecture,
+            owner: place.account.clone(),
+            owner_alias: None,
+            public: false,
+            root_device: form.root_device,
+            root_size: form.root_size,
+            snapshot_id: local.core.ids.fresh("snap"),
+            source_instance: None,
+            created_at: now,
+            available_at: now,
+        };
+        local.region.images.insert(id.clone(), image);
+        id
+    });
+    Ok(json(200, &json!({ "imageId": id })))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PriceForm {
+    region: String,
+    #[serde(default = "default_account")]
+    account: String,
+    instance_type: String,
+    zone: String,
+    price: String,
+}
+
+/// Sets a spot price.
+pub(crate) fn set_price(sim: &Sim, received: &Received) -> Handled {
+    let form: PriceForm = read(received)?;
+    let place = place(form.account, form.region)?;
+    if catalogue::find(&form.instance_type).is_none() {
+        return Err(refusal(
+            400,
+            format!("'{}' is not an instance type", form.instance_type),
+        ));
+    }
+    if !form
+        .price
+        .parse::<f64>()
+        .is_ok_and(|price| price.is_finite() && price > 0.0)
+    {
+        return Err(refusal(400, format!("'{}' is not a price", form.price)));
+    }
+    sim.with(|world, now| {
+        let prices = &mut world.local(&place, now).region.spot_prices;
+        prices.insert((form.instance_type, form.zone), form.price);
+    });
+    Ok(ok())
+}

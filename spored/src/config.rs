@@ -37,7 +37,10 @@ pub(crate) fn read(path: &Path) -> Result<AgentConfig, Error> {
 }
 
 fn parse(text: &str) -> Result<AgentConfig, String> {
-    let config: AgentConfig = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+    // JSON is YAML but for some control characters, which a command may well contain.
+    let config: AgentConfig = serde_json::from_str(text)
+        .or_else(|_| serde_saphyr::from_str(text))
+        .map_err(|error| error.to_string())?;
     if config.version != VERSION {
         let AgentConfig { version, .. } = config;
         return Err(format!(

@@ -115,6 +115,10 @@ impl Detector {
     }
 
     fn look(&mut self, look: Look) {
+        let old = |second: &Look| look.elapsed - second.elapsed >= self.window;
+        while self.looks.get(1).is_some_and(old) {
+            self.looks.pop_front();
+        }
         match (self.looks.back().copied(), self.idleness) {
             (Some(last), _) if self.quiet(&last, &look) => {
                 self.idleness.get_or_insert(Idleness {
@@ -129,13 +133,6 @@ impl Detector {
             _ => self.idleness = None,
         }
         self.looks.push_back(look);
-        while self
-            .looks
-            .get(1)
-            .is_some_and(|second| look.elapsed - second.elapsed >= self.window)
-        {
-            self.looks.pop_front();
-        }
     }
 
     /// Without counters nothing is known, and not known is not idle.

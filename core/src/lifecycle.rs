@@ -172,14 +172,20 @@ pub enum Verdict {
 
 /// Decides what ends the spore, if anything does, at `now`.
 ///
-/// Of several ends that are due the one of highest precedence wins; of several that are not, the
+/// Of several ends that are due the one of highest precedence wins, but a stop never wins over a
+/// deadline that has passed: a stopped instance would cost beyond it. Of several that are not due the
 /// earliest is announced.
 #[must_use]
 pub fn decide(now: Timestamp, policy: &Policy, signals: &Signals) -> Verdict {
     let ends = ends_by_precedence(now, policy, signals);
     let known = || ends.iter().flatten();
-    if let Some(due) = known().find(|end| end.at <= now) {
-        return Verdict::End(*due);
+    let due = || known().filter(|end| end.at <= now);
+    if let Some(first) = due().next() {
+        let deadline = due().find(|end| end.reason == EndReason::TTLExpired);
+        return Verdict::End(match (first.action, deadline) {
+            (Action::Stop, Some(deadline)) => *deadline,
+            (Action::Stop | Action::Terminate, _) => *first,
+        });
     }
     let next = known().min_by_key(|end| end.at).copied();
     Verdict::Continue {
@@ -323,6 +329,28 @@ mod tests {
             panic!("due")
         };
         assert_eq!(end.action, Action::Terminate);
+    }
+
+    #[test]
+    fn a_stop_never_wins_over_a_deadline_that_has_passed() {
+        let mut policy = policy();
+        policy.on_complete.action = Action::Stop;
+        let signals = Signals {
+            completed_at: Some(at(100)),
+            deadline: Some(at(900)),
+            ..Signals::default()
+        };
+        assert_eq!(
+            reason(decide(at(899), &policy, &signals)),
+            Some(EndReason::Completed)
+        );
+        let Verdict::End(end) = decide(at(900), &policy, &signals) else {
+            panic!("due")
+        };
+        assert_eq!(
+            (end.reason, end.action),
+            (EndReason::TTLExpired, Action::Terminate)
+        );
     }
 
     #[test]

@@ -53,6 +53,10 @@ impl Standing {
             None => {
                 // Whatever else runs belongs to a cluster that is gone.
                 stop_processes(dir);
+                for name in [controller::NAME, sim::NAME] {
+                    // They append to their logs, which are about another world until here.
+                    let _ = fs::remove_file(dir.join(format!("{name}.log")));
+                }
                 ControlPlane::start(dir, &tools, life).await?
             }
         };

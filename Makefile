@@ -42,7 +42,7 @@ fmt: ## Format the code
 
 .PHONY: crds
 crds: ## Generate the CRD manifests from the Rust types
-	cargo run -p spore-crds -- crds $(wildcard charts/*/crds)
+	cargo run -p spore-crds -- crds $(wildcard charts/*/files/crds)
 
 # The two long builds of a fresh machine, side by side: Kubernetes in Go, the AWS SDK in Rust.
 .PHONY: ready

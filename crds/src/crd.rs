@@ -55,10 +55,12 @@ fn fixed(field: String) -> ValidationRule {
         "ttl" => "move the deadline with `kubectl spawn extend` or spec.extendTo",
         _ => "delete this spore and create another",
     };
+    // Spelled out with `has`: the API server cannot bound the cost of comparing optionals, and refuses.
+    let same = format!(
+        "has(self.spec.{field}) == has(oldSelf.spec.{field}) && (!has(self.spec.{field}) || self.spec.{field} == oldSelf.spec.{field})"
+    );
     ValidationRule {
-        rule: format!(
-            "!has(oldSelf.status) || !has(oldSelf.status.launch) || self.spec.?{field} == oldSelf.spec.?{field}"
-        ),
+        rule: format!("!has(oldSelf.status) || !has(oldSelf.status.launch) || ({same})"),
         message: Some(format!(
             "{field} is fixed once the instance is launched: {advice}"
         )),

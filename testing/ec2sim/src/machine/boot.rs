@@ -11,61 +11,14 @@ use base64::Engine as _;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
-use tokio::sync::{OnceCell, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
+use super::isolation::{Isolation, isolation};
 use super::wire::{Boot, EXIT_POWERED_OFF, EXIT_REBOOT, Hello, Order};
-use super::{BootSpec, Ended, Load};
+use super::{BootSpec, Ended, Load, MachineError};
 
 /// A machine that does not stand by then never will.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Why a machine could not be booted.
-#[derive(Debug, thiserror::Error)]
-pub enum MachineError {
-    /// Neither root nor an unprivileged user namespace is to be had.
-    #[error(
-        "this host cannot isolate machines: {detail}; run as root with CAP_SYS_ADMIN, or allow unprivileged user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone)"
-    )]
-    NoNamespaces {
-        /// What `unshare` said.
-        detail: String,
-    },
-    /// A program that the runner needs did not start.
-    #[error(
-        "cannot start `{program}` for {instance}: {source}; it is part of util-linux and must be on PATH"
-    )]
-    Start {
-        /// The program.
-        program: &'static str,
-        /// The instance that was to boot.
-        instance: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The machine's directory cannot be used.
-    #[error("cannot use {path} as the directory of {instance}: {source}")]
-    Directory {
-        /// The directory or file.
-        path: PathBuf,
-        /// The instance that was to boot.
-        instance: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// This program's own executable, which becomes the machine's init, cannot be found.
-    #[error("cannot find this program's executable, which is the machine's init: {0}")]
-    Executable(std::io::Error),
-    /// Init gave up while it built the machine.
-    #[error("{instance} does not boot: {why} (console: {console})")]
-    NotReady {
-        /// The instance that was to boot.
-        instance: String,
-        /// What init said.
-        why: String,
-        /// Where to read on.
-        console: PathBuf,
-    },
-}
 
 static EXECUTABLE: OnceLock<PathBuf> = OnceLock::new();
 
@@ -345,58 +298,4 @@ fn boot_message(spec: &BootSpec, exe: PathBuf, isolation: Isolation) -> Boot {
         exe,
         single_user: isolation == Isolation::Unprivileged,
     }
-}
-
-/// How this host lets us make namespaces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Isolation {
-    Root,
-    Unprivileged,
-}
-
-impl Isolation {
-    fn flags(self) -> &'static [&'static str] {
-        const FLAGS: &[&str] = &[
-            "--user",
-            "--map-root-user",
-            "--mount",
-            "--propagation=private",
-            "--pid",
-            "--uts",
-            "--ipc",
-            "--fork",
-            "--kill-child=SIGKILL",
-        ];
-        match self {
-            Self::Root => &FLAGS[2..],
-            Self::Unprivileged => FLAGS,
-        }
-    }
-}
-
-/// Found out once: as root if that works, else in a user namespace.
-async fn isolation() -> Result<Isolation, MachineError> {
-    static FOUND: OnceCell<Isolation> = OnceCell::const_new();
-    FOUND.get_or_try_init(probe).await.copied()
-}
-
-async fn probe() -> Result<Isolation, MachineError> {
-    let mut detail = String::new();
-    for candidate in [Isolation::Root, Isolation::Unprivileged] {
-        let tried = Command::new("unshare")
-            .args(candidate.flags())
-            .args(["--", "true"])
-            .output()
-            .await;
-        let output = tried.map_err(|source| MachineError::Start {
-            program: "unshare",
-            instance: "any machine".to_owned(),
-            source,
-        })?;
-        if output.status.success() {
-            return Ok(candidate);
-        }
-        detail = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    }
-    Err(MachineError::NoNamespaces { detail })
 }

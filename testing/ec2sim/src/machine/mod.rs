@@ -16,14 +16,17 @@
 
 mod boot;
 mod ctl;
+mod error;
 mod init;
+mod isolation;
 mod wire;
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use boot::{Machine, MachineError, use_executable};
+pub use boot::{Machine, use_executable};
+pub use error::MachineError;
 
 /// What a machine is booted from.
 #[derive(Debug, Clone)]

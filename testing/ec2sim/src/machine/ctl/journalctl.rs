@@ -31,7 +31,7 @@ fn show(args: &[String]) -> Result<String, String> {
         match (name.as_str(), value) {
             ("-u" | "--unit", Some(name)) => unit = Some(name),
             ("-n" | "--lines", Some(count)) => {
-                wanted = count.parse().map_err(|_| format!("-n {count}"))?
+                wanted = count.parse().map_err(|_| format!("-n {count}"))?;
             }
             ("--no-pager" | "-q" | "--quiet" | "-b" | "--boot", None)
             | ("-o" | "--output", Some(_)) => {}

@@ -32,7 +32,7 @@ pub(super) fn parse(args: &[String]) -> Result<Request, String> {
             ("--timer-property", Some(property)) => line_of(&mut timer, &property)?,
             ("--property" | "-p", Some(property)) => line_of(&mut service, &property)?,
             ("--setenv" | "-E", Some(variable)) => {
-                line(&mut service, "Environment", &format!("\"{variable}\""))
+                line(&mut service, "Environment", &format!("\"{variable}\""));
             }
             ("--no-block", None) => wait = false,
             ("--quiet" | "-q" | "--collect" | "-G" | "--system", None) => {}
@@ -73,6 +73,7 @@ fn quote(word: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

@@ -54,7 +54,7 @@ pub(super) fn follow(pipe: impl Read + Send + 'static, unit: &str, output: &Outp
             append(&journal_path(&unit), &String::from_utf8_lossy(&stamped));
         }),
         Output::Append(path) => {
-            each_line(pipe, |line| append(&path, &String::from_utf8_lossy(line)))
+            each_line(pipe, |line| append(&path, &String::from_utf8_lossy(line)));
         }
         Output::CloudInit => each_line(pipe, |line| {
             let _ = std::io::stderr().write_all(line);

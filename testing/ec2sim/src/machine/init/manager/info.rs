@@ -1,11 +1,15 @@
-//! What `systemctl` shows of a unit.
+//! What `systemctl` shows of units, and the verbs that need no waiting.
 
 use std::fmt::Write as _;
 
+use super::super::super::wire::Reply;
 use super::super::journal::journal_path;
+use super::super::process;
 use super::super::unit::{self, Unit};
-use super::runtime::Runtime;
+use super::runtime::{Runtime, State};
 use super::{Manager, enable};
+
+const NOT_RUNNING: i32 = 3;
 
 impl Manager {
     /// The active state and the sub-state.
@@ -120,5 +124,135 @@ impl Manager {
             shown.push(("Unit", armed.timer.starts.clone()));
         }
         shown
+    }
+
+    pub(super) fn enable_units(&mut self, units: &[String]) -> Reply {
+        let mut reply = Reply::ok();
+        for name in units {
+            match self.unit(name) {
+                Ok(unit) => enable::enable(name, &unit, &mut reply),
+                Err(error) => return Reply::fail(1, format!("Failed to enable unit: {error}\n")),
+            }
+        }
+        reply
+    }
+
+    pub(super) fn signal_units(&self, units: &[String], signal: i32) -> Reply {
+        for name in units {
+            let Some(service) = self.services.get(name) else {
+                return Reply::fail(
+                    1,
+                    format!("Failed to kill unit {name}: Unit {name} not loaded.\n"),
+                );
+            };
+            service
+                .members()
+                .into_iter()
+                .for_each(|pid| process::signal(pid, signal));
+        }
+        Reply::ok()
+    }
+
+    pub(super) fn reset_failed(&mut self, units: &[String]) -> Reply {
+        for (name, service) in &mut self.services {
+            if units.is_empty() || units.contains(name) {
+                service.starts.clear();
+                if service.state == State::Failed {
+                    service.set(State::Dead);
+                }
+            }
+        }
+        Reply::ok()
+    }
+
+    pub(super) fn is_active(&self, units: &[String], failed: bool) -> Reply {
+        let wanted = if failed { "failed" } else { "active" };
+        let mut reply = Reply {
+            code: if failed { 1 } else { NOT_RUNNING },
+            ..Reply::ok()
+        };
+        for name in units {
+            let (active, _) = self.words(name);
+            if active == wanted {
+                reply.code = 0;
+            }
+            let _ = writeln!(reply.out, "{active}");
+        }
+        reply
+    }
+
+    pub(super) fn are_enabled(&mut self, units: &[String]) -> Reply {
+        let mut reply = Reply {
+            code: 1,
+            ..Reply::ok()
+        };
+        for name in units {
+            match self.enabled_word(name) {
+                Some(word) => {
+                    if word != "disabled" {
+                        reply.code = 0;
+                    }
+                    let _ = writeln!(reply.out, "{word}");
+                }
+                None => {
+                    let _ = writeln!(
+                        reply.err,
+                        "Failed to get unit file state for {name}: No such file or directory"
+                    );
+                }
+            }
+        }
+        reply
+    }
+
+    pub(super) fn status(&mut self, units: &[String]) -> Reply {
+        let mut reply = Reply::ok();
+        for name in units {
+            match self.unit(name) {
+                Ok(unit) => {
+                    if self.words(name).0 != "active" {
+                        reply.code = NOT_RUNNING;
+                    }
+                    reply.out.push_str(&self.describe(name, &unit));
+                }
+                Err(error) => {
+                    reply.code = 4;
+                    let _ = writeln!(reply.err, "{error}");
+                }
+            }
+        }
+        reply
+    }
+
+    pub(super) fn show(
+        &mut self,
+        units: &[String],
+        properties: &[String],
+        values_only: bool,
+    ) -> Reply {
+        let mut reply = Reply::ok();
+        for name in units {
+            let known = self.properties(name);
+            for unknown in properties
+                .iter()
+                .filter(|p| !known.iter().any(|(k, _)| k == p))
+            {
+                let _ = writeln!(
+                    reply.err,
+                    "machine-init: the property {unknown} of {name} is not modelled"
+                );
+            }
+            for (key, value) in known
+                .iter()
+                .filter(|(k, _)| properties.is_empty() || properties.iter().any(|p| p == k))
+            {
+                let _ = if values_only {
+                    writeln!(reply.out, "{value}")
+                } else {
+                    writeln!(reply.out, "{key}={value}")
+                };
+            }
+        }
+        reply
     }
 }

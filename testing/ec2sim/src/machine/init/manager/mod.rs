@@ -9,9 +9,11 @@
 
 mod enable;
 mod info;
+mod power;
 mod request;
 mod runtime;
 mod service;
+mod start;
 mod timer;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -25,13 +27,14 @@ use rustix::process::{WaitOptions, wait};
 use super::super::wire::{Order, Reply};
 use super::unit::{CommandLine, Kind, Output, Service, Unit, UnitError};
 use super::{Event, journal, process, unit};
-use runtime::Runtime;
+use power::{Ending, Scheduled};
+use runtime::{Runtime, State};
 use timer::Armed;
 
 /// The service that runs user data, as on a real machine.
 const CLOUD_FINAL: &str = "cloud-final.service";
-/// How long a machine that goes down waits for its services.
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
+/// The target that is reached once user data has run.
+const CLOUD_INIT_TARGET: &str = "cloud-init.target";
 /// How often a stopping service is looked at.
 const STOP_POLL: Duration = Duration::from_millis(20);
 
@@ -66,16 +69,6 @@ struct Waiting {
 enum Goal {
     Started,
     Stopped,
-}
-
-struct Scheduled {
-    at: Instant,
-    reboot: bool,
-}
-
-struct Ending {
-    reboot: bool,
-    latest: Instant,
 }
 
 impl Manager {
@@ -121,6 +114,7 @@ impl Manager {
             description: "Execute cloud user/final scripts".to_owned(),
             path: std::path::PathBuf::new(),
             wants: Vec::new(),
+            after: Vec::new(),
             wanted_by: Vec::new(),
             kind: Kind::Service(Box::new(service)),
             complaints: Vec::new(),
@@ -170,34 +164,6 @@ impl Manager {
             self.go_down(scheduled.reboot);
         }
         self.answer_waiting();
-    }
-
-    /// Whether the machine is down, and then whether it is to come up again.
-    pub(super) fn is_down(&self) -> Option<bool> {
-        let ending = self.ending.as_ref()?;
-        let all_stopped = self.services.values().all(Runtime::is_down);
-        (all_stopped || Instant::now() >= ending.latest).then_some(ending.reboot)
-    }
-
-    /// Stops everything, then the machine.
-    fn go_down(&mut self, reboot: bool) {
-        if self.ending.is_some() {
-            return;
-        }
-        journal::console(if reboot {
-            "The system will reboot now!"
-        } else {
-            "The system will power off now!"
-        });
-        self.ending = Some(Ending {
-            reboot,
-            latest: Instant::now() + SHUTDOWN_LIMIT,
-        });
-        self.timers.clear();
-        let names: Vec<String> = self.services.keys().cloned().collect();
-        for name in names {
-            self.stop_service(&name);
-        }
     }
 
     /// The unit as it was read last, or as it is on disk.
@@ -254,6 +220,11 @@ impl Manager {
             return Err(format!("{name}: the system is going down"));
         }
         let unit = self.unit(name).map_err(|e| e.to_string())?;
+        if self.waits_for_itself(&unit) {
+            return Err(format!(
+                "{name} has After={CLOUD_FINAL}, which runs this user data: on a real machine the two wait for each other for ever"
+            ));
+        }
         for wanted in &unit.wants {
             // Targets order the boot on a real machine; what they stand for is always up here.
             let exists = unit::find(wanted).is_some();
@@ -274,6 +245,18 @@ impl Manager {
                 Ok(())
             }
         }
+    }
+
+    fn waits_for_itself(&self, unit: &Unit) -> bool {
+        let user_data_runs = self
+            .services
+            .get(CLOUD_FINAL)
+            .is_some_and(|s| matches!(s.state, State::Starting { .. }));
+        user_data_runs
+            && unit
+                .after
+                .iter()
+                .any(|a| a == CLOUD_FINAL || a == CLOUD_INIT_TARGET)
     }
 
     fn is_up(&self, name: &str) -> bool {

@@ -4,19 +4,15 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::mpsc::Sender;
-use std::time::{Duration, Instant};
 
 use super::super::super::wire::{Reply, Request};
 use super::super::unit::UnitError;
-use super::super::{journal, process};
+use super::power::wall;
 use super::runtime::{Next, Runtime, State};
-use super::{Goal, Manager, Scheduled, Waiting, enable};
+use super::{Goal, Manager, Waiting, enable};
 
 const NOT_FOUND: i32 = 5;
-const NOT_RUNNING: i32 = 3;
 const TRANSIENT_DIR: &str = "/run/systemd/system";
-const WALL_LOG: &str = "/var/log/wall.log";
-const SCHEDULED_FILE: &str = "/run/systemd/shutdown/scheduled";
 
 /// `spored` means `spored.service`.
 pub(super) fn full_name(name: &str) -> String {
@@ -30,7 +26,7 @@ pub(super) fn full_name(name: &str) -> String {
     }
 }
 
-fn full_names(names: Vec<String>) -> Vec<String> {
+fn full_names(names: &[String]) -> Vec<String> {
     names.iter().map(|name| full_name(name)).collect()
 }
 
@@ -39,20 +35,20 @@ impl Manager {
     pub(super) fn request(&mut self, request: Request, reply: Sender<Reply>) {
         let answer = match request {
             Request::Start { units, wait } => {
-                return self.start_units(full_names(units), wait, String::new(), reply);
+                return self.start_units(full_names(&units), wait, String::new(), reply);
             }
             Request::Stop { units, wait } => {
-                return self.stop_units(full_names(units), wait, String::new(), reply);
+                return self.stop_units(full_names(&units), wait, String::new(), reply);
             }
             Request::Restart {
                 units,
                 only_active,
                 wait,
             } => {
-                return self.restart_units(full_names(units), only_active, wait, reply);
+                return self.restart_units(full_names(&units), only_active, wait, reply);
             }
             Request::Enable { units, now } => {
-                let units = full_names(units);
+                let units = full_names(&units);
                 let answer = self.enable_units(&units);
                 if now && answer.code == 0 {
                     return self.start_units(units, true, answer.err, reply);
@@ -60,7 +56,7 @@ impl Manager {
                 answer
             }
             Request::Disable { units, now } => {
-                let units = full_names(units);
+                let units = full_names(&units);
                 let mut answer = Reply::ok();
                 for name in &units {
                     enable::disable(name, &mut answer);
@@ -77,16 +73,16 @@ impl Manager {
                 self.reload();
                 Reply::ok()
             }
-            Request::Kill { units, signal } => self.signal_units(&full_names(units), signal),
-            Request::ResetFailed { units } => self.reset_failed(&full_names(units)),
-            Request::IsActive { units, failed } => self.is_active(&full_names(units), failed),
-            Request::IsEnabled { units } => self.are_enabled(&full_names(units)),
-            Request::Status { units } => self.status(&full_names(units)),
+            Request::Kill { units, signal } => self.signal_units(&full_names(&units), signal),
+            Request::ResetFailed { units } => self.reset_failed(&full_names(&units)),
+            Request::IsActive { units, failed } => self.is_active(&full_names(&units), failed),
+            Request::IsEnabled { units } => self.are_enabled(&full_names(&units)),
+            Request::Status { units } => self.status(&full_names(&units)),
             Request::Show {
                 units,
                 properties,
                 values_only,
-            } => self.show(&full_names(units), &properties, values_only),
+            } => self.show(&full_names(&units), &properties, values_only),
             Request::PowerOff { reboot, at_once } => self.power_off(reboot, at_once),
             Request::Schedule {
                 reboot,
@@ -245,131 +241,6 @@ impl Manager {
         Some(reply)
     }
 
-    fn enable_units(&mut self, units: &[String]) -> Reply {
-        let mut reply = Reply::ok();
-        for name in units {
-            match self.unit(name) {
-                Ok(unit) => enable::enable(name, &unit, &mut reply),
-                Err(error) => return Reply::fail(1, format!("Failed to enable unit: {error}\n")),
-            }
-        }
-        reply
-    }
-
-    fn signal_units(&self, units: &[String], signal: i32) -> Reply {
-        for name in units {
-            let Some(service) = self.services.get(name) else {
-                return Reply::fail(
-                    1,
-                    format!("Failed to kill unit {name}: Unit {name} not loaded.\n"),
-                );
-            };
-            service
-                .members()
-                .into_iter()
-                .for_each(|pid| process::signal(pid, signal));
-        }
-        Reply::ok()
-    }
-
-    fn reset_failed(&mut self, units: &[String]) -> Reply {
-        for (name, service) in &mut self.services {
-            if units.is_empty() || units.contains(name) {
-                service.starts.clear();
-                if service.state == State::Failed {
-                    service.set(State::Dead);
-                }
-            }
-        }
-        Reply::ok()
-    }
-
-    fn is_active(&self, units: &[String], failed: bool) -> Reply {
-        let wanted = if failed { "failed" } else { "active" };
-        let mut reply = Reply {
-            code: if failed { 1 } else { NOT_RUNNING },
-            ..Reply::ok()
-        };
-        for name in units {
-            let (active, _) = self.words(name);
-            if active == wanted {
-                reply.code = 0;
-            }
-            let _ = writeln!(reply.out, "{active}");
-        }
-        reply
-    }
-
-    fn are_enabled(&mut self, units: &[String]) -> Reply {
-        let mut reply = Reply {
-            code: 1,
-            ..Reply::ok()
-        };
-        for name in units {
-            match self.enabled_word(name) {
-                Some(word) => {
-                    if word != "disabled" {
-                        reply.code = 0;
-                    }
-                    let _ = writeln!(reply.out, "{word}");
-                }
-                None => {
-                    let _ = writeln!(
-                        reply.err,
-                        "Failed to get unit file state for {name}: No such file or directory"
-                    );
-                }
-            }
-        }
-        reply
-    }
-
-    fn status(&mut self, units: &[String]) -> Reply {
-        let mut reply = Reply::ok();
-        for name in units {
-            match self.unit(name) {
-                Ok(unit) => {
-                    if self.words(name).0 != "active" {
-                        reply.code = NOT_RUNNING;
-                    }
-                    reply.out.push_str(&self.describe(name, &unit));
-                }
-                Err(error) => {
-                    reply.code = 4;
-                    let _ = writeln!(reply.err, "{error}");
-                }
-            }
-        }
-        reply
-    }
-
-    fn show(&mut self, units: &[String], properties: &[String], values_only: bool) -> Reply {
-        let mut reply = Reply::ok();
-        for name in units {
-            let known = self.properties(name);
-            for unknown in properties
-                .iter()
-                .filter(|p| !known.iter().any(|(k, _)| k == p))
-            {
-                let _ = writeln!(
-                    reply.err,
-                    "machine-init: the property {unknown} of {name} is not modelled"
-                );
-            }
-            for (key, value) in known
-                .iter()
-                .filter(|(k, _)| properties.is_empty() || properties.iter().any(|p| p == k))
-            {
-                let _ = if values_only {
-                    writeln!(reply.out, "{value}")
-                } else {
-                    writeln!(reply.out, "{key}={value}")
-                };
-            }
-        }
-        reply
-    }
-
     fn transient(
         &mut self,
         start: String,
@@ -402,43 +273,6 @@ impl Manager {
         }
         self.start_units(vec![start], wait, String::new(), reply);
     }
-
-    fn power_off(&mut self, reboot: bool, at_once: bool) -> Reply {
-        self.go_down(reboot);
-        if at_once && let Some(ending) = &mut self.ending {
-            ending.latest = Instant::now();
-        }
-        Reply::ok()
-    }
-
-    fn schedule(&mut self, reboot: bool, in_seconds: u64, message: &str) -> Reply {
-        let mode = if reboot { "reboot" } else { "poweroff" };
-        if !message.is_empty() {
-            wall(message);
-        }
-        let at = jiff::Timestamp::now() + Duration::from_secs(in_seconds);
-        let file = Path::new(SCHEDULED_FILE);
-        let dir = file.parent().unwrap_or(file);
-        let text = format!("USEC={}\nWARN_WALL=1\nMODE={mode}\n", at.as_microsecond());
-        if let Err(error) = std::fs::create_dir_all(dir).and_then(|()| std::fs::write(file, text)) {
-            return Reply::fail(1, format!("{SCHEDULED_FILE}: {error}\n"));
-        }
-        self.scheduled = Some(Scheduled {
-            at: Instant::now() + Duration::from_secs(in_seconds),
-            reboot,
-        });
-        Reply {
-            err: format!("Shutdown scheduled for {at:.0}, use 'shutdown -c' to cancel.\n"),
-            ..Reply::ok()
-        }
-    }
-
-    fn cancel_scheduled(&mut self) -> Reply {
-        self.scheduled = None;
-        // It may not be there: then nothing was scheduled.
-        let _ = std::fs::remove_file(SCHEDULED_FILE);
-        Reply::ok()
-    }
 }
 
 /// Why a start did not succeed. A service that is to be restarted has failed all the same.
@@ -449,13 +283,6 @@ fn failed_to_start(service: &Runtime) -> Option<String> {
     );
     (came_to_nothing && service.outcome != super::runtime::Outcome::Success)
         .then(|| service.outcome.to_string())
-}
-
-fn wall(text: &str) {
-    journal::append(
-        Path::new(WALL_LOG),
-        &format!("{:.3} {}\n", jiff::Timestamp::now(), text.trim_end()),
-    );
 }
 
 fn send(reply: &Sender<Reply>, answer: Reply) {

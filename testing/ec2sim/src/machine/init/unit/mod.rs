@@ -6,11 +6,12 @@ mod command;
 mod service;
 mod span;
 mod timer;
+mod values;
 
 pub(super) use command::CommandLine;
-pub(in super::super) use service::parse_signal;
 pub(super) use service::{KillMode, Output, Restart, Service, ServiceType};
 pub(super) use timer::Timer;
+pub(in super::super) use values::parse_signal;
 
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,7 @@ pub(super) struct Unit {
     pub(super) path: PathBuf,
     /// Units that start with this one.
     pub(super) wants: Vec<String>,
+    pub(super) after: Vec<String>,
     pub(super) wanted_by: Vec<String>,
     pub(super) kind: Kind,
     /// What was not understood.
@@ -96,11 +98,12 @@ pub(super) fn parse(name: &str, path: PathBuf, text: &str) -> Result<Unit, Strin
     let entries = entries(text)?;
     let mut complaints = Vec::new();
     let mut description = name.to_owned();
-    let (mut wants, mut wanted_by) = (Vec::new(), Vec::new());
+    let (mut wants, mut after, mut wanted_by) = (Vec::new(), Vec::new(), Vec::new());
     for entry in &entries {
         match (entry.section.as_str(), entry.key.as_str()) {
             ("Unit", "Description") => entry.value.clone_into(&mut description),
             ("Unit", "Wants" | "Requires" | "BindsTo") => wants.extend(words(&entry.value)),
+            ("Unit", "After") => after.extend(words(&entry.value)),
             ("Install", "WantedBy" | "RequiredBy") => wanted_by.extend(words(&entry.value)),
             (section, key) if modelled_elsewhere(section, key) => {}
             (section, key) => complaints.push(format!("unknown directive {key}= in [{section}]")),
@@ -119,6 +122,7 @@ pub(super) fn parse(name: &str, path: PathBuf, text: &str) -> Result<Unit, Strin
         description,
         path,
         wants,
+        after,
         wanted_by,
         kind,
         complaints,
@@ -127,8 +131,7 @@ pub(super) fn parse(name: &str, path: PathBuf, text: &str) -> Result<Unit, Strin
 
 /// Directives that the type's own parser answers for, or that change nothing on this machine.
 fn modelled_elsewhere(section: &str, key: &str) -> bool {
-    const UNIT: [&str; 9] = [
-        "After",
+    const UNIT: [&str; 8] = [
         "Before",
         "Documentation",
         "DefaultDependencies",
@@ -204,6 +207,7 @@ fn parse_bool(key: &str, value: &str) -> Result<bool, String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

@@ -34,7 +34,7 @@ impl Timer {
         for Entry { key, value, .. } in entries.iter().filter(|e| e.section == "Timer") {
             match key.as_str() {
                 "OnCalendar" | "OnActiveSec" | "OnBootSec" | "OnStartupSec" if value.is_empty() => {
-                    timer.clear()
+                    timer.clear();
                 }
                 "OnCalendar" => timer.calendar.push(parse_calendar(value)?),
                 "OnActiveSec" => timer.after_activation.extend(parse_span(value)?),
@@ -42,9 +42,11 @@ impl Timer {
                 "Unit" => value.clone_into(&mut timer.starts),
                 "Persistent" => timer.persistent = parse_bool(key, value)?,
                 // It elapses at the first moment that these allow.
-                "AccuracySec" | "RandomizedDelaySec" => drop(parse_span(value)?),
+                "AccuracySec" | "RandomizedDelaySec" => {
+                    parse_span(value)?;
+                }
                 "RemainAfterElapse" | "WakeSystem" | "FixedRandomDelay" => {
-                    drop(parse_bool(key, value)?)
+                    parse_bool(key, value)?;
                 }
                 _ => complaints.push(format!("unknown directive {key}= in [Timer]")),
             }
@@ -67,6 +69,7 @@ impl Timer {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::path::PathBuf;
 

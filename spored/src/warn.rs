@@ -20,7 +20,7 @@ const WALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Warns of an end: in the log, in the warning file, and on every terminal.
 pub(crate) fn warn(end: End, now: Timestamp) {
     let text = text(end, now);
-    tracing::warn!("{text}");
+    tracing::warn!("{}", text.trim_end());
     if let Err(error) = files::write_atomically(Path::new(WARNING_FILE), text.as_bytes(), 0o644) {
         tracing::error!("cannot write {WARNING_FILE}: {error}");
     }

@@ -1,0 +1,396 @@
+//! The connection to the cluster, and what its answers mean.
+
+use std::{env, future::Future, path::PathBuf, time::Duration};
+
+use kube::{
+    Api, Client, Config, Resource, ResourceExt,
+    api::{ApiResource, DynamicObject, ListParams, PartialObjectMeta, PostParams, Request},
+    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
+    core::Status,
+};
+use serde_json::Value;
+use spore_crds::SporeInstance;
+
+use crate::{cli::Global, error::Error};
+
+/// The resource's name in full, as in RBAC rules.
+pub(crate) const RESOURCE: &str = "sporeinstances.spore.host";
+/// Enough for any cluster that answers at all; the default is three times as long.
+const CONNECT: Duration = Duration::from_secs(10);
+/// As many as kubectl asks for at once.
+const PAGE: u32 = 500;
+
+/// A cluster, and the namespace in it that the command is about.
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    /// The connection.
+    pub(crate) client: Client,
+    /// The namespace.
+    pub(crate) namespace: String,
+    /// The URL of the API server.
+    pub(crate) server: String,
+    context: String,
+    patience: Option<Duration>,
+    namespace_said: bool,
+}
+
+/// Every spore that was asked for, as stored and as read.
+pub(crate) struct Listed {
+    /// As stored, with whatever this program does not know.
+    pub(crate) raw: DynamicObject,
+    /// As read.
+    pub(crate) spore: SporeInstance,
+}
+
+impl Cluster {
+    /// Reads the kubeconfig. Nothing is sent yet.
+    pub(crate) async fn connect(global: &Global) -> Result<Self, Error> {
+        let (mut config, context) = config(global).await?;
+        config.connect_timeout = Some(
+            global
+                .request_timeout
+                .0
+                .map_or(CONNECT, |limit| limit.min(CONNECT)),
+        );
+        if let Some(user) = &global.as_user {
+            config.auth_info.impersonate = Some(user.clone());
+        }
+        let server = config
+            .cluster_url
+            .to_string()
+            .trim_end_matches('/')
+            .to_owned();
+        let namespace = global
+            .namespace
+            .clone()
+            .unwrap_or_else(|| config.default_namespace.clone());
+        let client = Client::try_from(config).map_err(|error| Error::Config(chain(&error)))?;
+        Ok(Self {
+            client,
+            namespace,
+            server,
+            context,
+            patience: global.request_timeout.0,
+            namespace_said: global.namespace.is_some(),
+        })
+    }
+
+    /// A spore as further commands must name it: `train`, or `train -n lab` if a namespace was given.
+    pub(crate) fn target(&self, name: &str) -> String {
+        match self.namespace_said {
+            true => format!("{name} -n {}", self.namespace),
+            false => name.to_owned(),
+        }
+    }
+
+    /// The spores of the namespace.
+    pub(crate) fn spores(&self) -> Api<SporeInstance> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// The spores of the namespace as stored.
+    pub(crate) fn raw(&self) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &self.namespace, &resource())
+    }
+
+    /// Waits for an answer, no longer than `--request-timeout`, and says what a failure means.
+    pub(crate) async fn ask<T>(
+        &self,
+        verb: &'static str,
+        resource: &'static str,
+        answer: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, Error> {
+        let answer = match self.patience {
+            None => answer.await,
+            Some(patience) => {
+                tokio::time::timeout(patience, answer)
+                    .await
+                    .map_err(|_| Error::Slow {
+                        server: self.server.clone(),
+                        seconds: patience.as_secs(),
+                    })?
+            }
+        };
+        answer.map_err(|error| self.explain(verb, resource, &error))
+    }
+
+    /// One spore as stored. If there is none, the error names the one that was probably meant.
+    pub(crate) async fn get_raw(&self, name: &str) -> Result<DynamicObject, Error> {
+        match self.ask("get", RESOURCE, self.raw().get(name)).await {
+            Err(Error::NotFound {
+                name, namespace, ..
+            }) => {
+                let nearest = nearest(&name, &self.names().await.unwrap_or_default());
+                Err(Error::NotFound {
+                    name,
+                    namespace,
+                    nearest,
+                })
+            }
+            answer => answer,
+        }
+    }
+
+    /// One spore.
+    pub(crate) async fn get(&self, name: &str) -> Result<SporeInstance, Error> {
+        self.read(self.get_raw(name).await?)
+    }
+
+    /// Reads what is stored.
+    pub(crate) fn read(&self, raw: DynamicObject) -> Result<SporeInstance, Error> {
+        let name = raw.name_any();
+        raw.try_parse().map_err(|error| Error::Api {
+            verb: "read",
+            resource: RESOURCE,
+            detail: format!("{name} is not as this version of the plugin knows spores: {error}"),
+        })
+    }
+
+    /// The names of all spores of the namespace.
+    pub(crate) async fn names(&self) -> Result<Vec<String>, Error> {
+        let api = self.spores();
+        let params = ListParams::default();
+        let list = self
+            .ask("list", RESOURCE, api.list_metadata(&params))
+            .await?;
+        Ok(list.items.iter().map(PartialObjectMeta::name_any).collect())
+    }
+
+    /// All spores of the namespace, or of all namespaces, that a label selector picks.
+    pub(crate) async fn list(
+        &self,
+        everywhere: bool,
+        selector: Option<&str>,
+    ) -> Result<Vec<Listed>, Error> {
+        let api = if everywhere {
+            Api::all_with(self.client.clone(), &resource())
+        } else {
+            self.raw()
+        };
+        let mut params = ListParams::default().limit(PAGE);
+        params.label_selector = selector.map(ToOwned::to_owned);
+        let mut all = Vec::new();
+        loop {
+            let page = self.ask("list", RESOURCE, api.list(&params)).await?;
+            for mut raw in page.items {
+                // Members of a list come without it; outside of the list it is missed.
+                raw.types = Some(kube::core::TypeMeta::resource::<SporeInstance>());
+                all.push(Listed {
+                    spore: self.read(raw.clone())?,
+                    raw,
+                });
+            }
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params.continue_token = Some(token),
+                None => return Ok(all),
+            }
+        }
+    }
+
+    /// Stores a new spore, or only has it checked; refused if its name is taken.
+    pub(crate) async fn create(
+        &self,
+        object: &Value,
+        params: &PostParams,
+    ) -> Result<DynamicObject, Error> {
+        let path = SporeInstance::url_path(&(), Some(&self.namespace));
+        let body = object.to_string().into_bytes();
+        let answer = async {
+            let request = Request::new(path)
+                .create(params, body)
+                .map_err(kube::Error::BuildRequest)?;
+            self.client.request(request).await
+        };
+        self.ask("create", RESOURCE, answer).await
+    }
+
+    /// What a failure means.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "all other failures are about one request, and a new one would be too"
+    )]
+    pub(crate) fn explain(
+        &self,
+        verb: &'static str,
+        resource: &'static str,
+        error: &kube::Error,
+    ) -> Error {
+        match error {
+            kube::Error::Api(status) => self.explain_status(verb, resource, status),
+            kube::Error::HyperError(_) | kube::Error::Service(_) => Error::Unreachable {
+                server: self.server.clone(),
+                context: self.context.clone(),
+                detail: root(error),
+            },
+            kube::Error::Auth(_) => Error::Unauthorized {
+                context: self.context.clone(),
+                detail: chain(error),
+            },
+            other => Error::Api {
+                verb,
+                resource,
+                detail: chain(other),
+            },
+        }
+    }
+
+    fn explain_status(&self, verb: &'static str, resource: &'static str, status: &Status) -> Error {
+        let detail = status.message.clone();
+        let details = status.details.as_ref();
+        let name = details
+            .map(|details| details.name.clone())
+            .unwrap_or_default();
+        if status.is_forbidden() {
+            Error::Forbidden {
+                verb,
+                resource,
+                namespace: self.namespace.clone(),
+                detail: reason_of(&detail),
+            }
+        } else if status.code == 401 {
+            Error::Unauthorized {
+                context: self.context.clone(),
+                detail,
+            }
+        } else if status.is_already_exists() {
+            Error::Exists {
+                name,
+                namespace: self.namespace.clone(),
+            }
+        } else if status.is_conflict() {
+            Error::Busy(name)
+        } else if status.is_not_found()
+            && details.is_some_and(|details| details.kind == "namespaces")
+        {
+            Error::NoNamespace(name)
+        } else if status.is_not_found() && name.is_empty() {
+            Error::NotInstalled {
+                context: self.context.clone(),
+            }
+        } else if status.is_not_found() {
+            Error::NotFound {
+                name,
+                namespace: self.namespace.clone(),
+                nearest: None,
+            }
+        } else if status.is_invalid() || status.code == 400 {
+            Error::Refused(detail)
+        } else {
+            Error::Api {
+                verb,
+                resource,
+                detail,
+            }
+        }
+    }
+}
+
+/// What the API calls a spore.
+pub(crate) fn resource() -> ApiResource {
+    ApiResource::erase::<SporeInstance>(&())
+}
+
+async fn config(global: &Global) -> Result<(Config, String), Error> {
+    let options = KubeConfigOptions {
+        context: global.context.clone(),
+        ..KubeConfigOptions::default()
+    };
+    let said = |error: KubeconfigError| Error::Config(chain(&error));
+    let kubeconfig = match &global.kubeconfig {
+        Some(file) => Kubeconfig::read_from(file).map(Some),
+        None => from_environment(),
+    };
+    let Some(kubeconfig) = kubeconfig.map_err(said)? else {
+        let config =
+            Config::incluster().map_err(|_| Error::Config("there is no kubeconfig".into()))?;
+        return Ok((config, "in-cluster".into()));
+    };
+    let context = options
+        .context
+        .clone()
+        .or_else(|| kubeconfig.current_context.clone())
+        .unwrap_or_default();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options)
+        .await
+        .map_err(said)?;
+    Ok((config, context))
+}
+
+/// The merged files of `KUBECONFIG`, else `~/.kube/config`. Files that do not exist are passed over,
+/// as kubectl does.
+fn from_environment() -> Result<Option<Kubeconfig>, KubeconfigError> {
+    let files = match env::var_os("KUBECONFIG").filter(|value| !value.is_empty()) {
+        Some(list) => env::split_paths(&list).collect(),
+        None => env::home_dir()
+            .map(|home| home.join(".kube/config"))
+            .into_iter()
+            .collect::<Vec<_>>(),
+    };
+    files
+        .into_iter()
+        .filter(|file: &PathBuf| file.is_file())
+        .map(Kubeconfig::read_from)
+        .reduce(|one, other| one?.merge(other?))
+        .transpose()
+}
+
+/// The known name nearest to one that is not there, if it is near enough to be a slip.
+pub(crate) fn nearest(name: &str, known: &[String]) -> Option<String> {
+    let near = name.len() / 3 + 1;
+    known
+        .iter()
+        .map(|other| (strsim::damerau_levenshtein(name, other), other))
+        .filter(|(distance, _)| *distance <= near)
+        .min()
+        .map(|(_, other)| other.clone())
+}
+
+/// An API server's refusal begins with the resource's name, which is said already.
+fn reason_of(message: &str) -> String {
+    match message.split_once("is forbidden: ") {
+        Some((_, reason)) => reason.to_owned(),
+        None => message.to_owned(),
+    }
+}
+
+/// An error and its causes in one line, without what is said twice.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+/// The innermost cause: what lies around it only names libraries.
+fn root(error: &kube::Error) -> String {
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(inner) = innermost.source() {
+        innermost = inner;
+    }
+    innermost.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_is_answered_with_the_name_that_was_meant() {
+        let known = ["train", "render-1", "render-2"].map(ToOwned::to_owned);
+        assert_eq!(nearest("tarin", &known).as_deref(), Some("train"));
+        assert_eq!(nearest("render1", &known).as_deref(), Some("render-1"));
+        assert_eq!(nearest("database", &known), None);
+    }
+
+    #[test]
+    fn a_refusal_does_not_name_the_resource_twice() {
+        let message = "sporeinstances.spore.host is forbidden: User \"eve\" cannot list resource";
+        assert_eq!(reason_of(message), "User \"eve\" cannot list resource");
+    }
+}

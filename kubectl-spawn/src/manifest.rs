@@ -1,0 +1,256 @@
+//! From the command line to the object: what the user said and nothing else, so that defaults stay
+//! the API's business.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+use spore_core::lifecycle::Action;
+use spore_crds::{
+    IdleSpec, Market, OnCompleteSpec, SporeInstanceSpec, instance::default_completion_delay,
+};
+
+use crate::{cmd::launch::LaunchArgs, error::Error};
+
+/// Names that the API server makes begin with this.
+const GENERATED: &str = "spore-";
+
+/// The object to create.
+pub(crate) fn build(args: &LaunchArgs, namespace: Option<&str>) -> Result<Value, Error> {
+    let spec = spec(args)?;
+    let mut metadata = Map::new();
+    match &args.name {
+        Some(name) => metadata.insert("name".into(), json!(name)),
+        None => metadata.insert("generateName".into(), json!(GENERATED)),
+    };
+    if let Some(namespace) = namespace {
+        metadata.insert("namespace".into(), json!(namespace));
+    }
+    Ok(json!({
+        "apiVersion": format!("{}/v1alpha1", spore_crds::GROUP),
+        "kind": "SporeInstance",
+        "metadata": metadata,
+        "spec": without_defaults(&spec),
+    }))
+}
+
+fn spec(args: &LaunchArgs) -> Result<SporeInstanceSpec, Error> {
+    let tags = tags(&args.tag)?;
+    check_command(&args.command)?;
+    let idle = args.idle_timeout.map(|timeout| IdleSpec {
+        timeout,
+        action: args.on_idle.into(),
+    });
+    let on_complete = OnCompleteSpec {
+        action: args.on_complete.into(),
+        delay: args.completion_delay.unwrap_or(default_completion_delay()),
+    };
+    if args.spot {
+        let idle_stops = idle
+            .as_ref()
+            .is_some_and(|idle| idle.action == Action::Stop);
+        for (flag, stops) in [
+            ("--on-idle", idle_stops),
+            ("--on-complete", on_complete.action == Action::Stop),
+        ] {
+            if stops {
+                return Err(usage(
+                    format!(
+                        "{flag} stop does not go with --spot: a Spot instance cannot be stopped"
+                    ),
+                    format!("Leave out --spot, or say {flag} terminate."),
+                ));
+            }
+        }
+    }
+    Ok(SporeInstanceSpec {
+        instance_type: args.instance_type.clone(),
+        region: args.region.clone(),
+        image_id: args.image_id.clone(),
+        ttl: args.ttl,
+        extend_to: None,
+        idle,
+        on_complete,
+        market: if args.spot {
+            Market::Spot
+        } else {
+            Market::OnDemand
+        },
+        subnet_id: args.subnet_id.clone(),
+        security_group_ids: groups(&args.security_group_ids)?,
+        key_name: args.key_name.clone(),
+        command: args.command.clone(),
+        tags,
+    })
+}
+
+fn groups(ids: &[String]) -> Result<Vec<String>, Error> {
+    const MOST: usize = 16;
+    let mut unique = ids.to_vec();
+    unique.sort();
+    unique.dedup();
+    if unique.len() > MOST {
+        return Err(usage(
+            format!("{} security groups are too many", unique.len()),
+            format!("An instance has at most {MOST}."),
+        ));
+    }
+    // In the order given, each once.
+    let mut seen = std::collections::BTreeSet::new();
+    Ok(ids.iter().filter(|id| seen.insert(*id)).cloned().collect())
+}
+
+fn tags(given: &[(String, String)]) -> Result<BTreeMap<String, String>, Error> {
+    const MOST: usize = 30;
+    let mut tags = BTreeMap::new();
+    for (key, value) in given {
+        if tags
+            .insert(key.clone(), value.clone())
+            .is_some_and(|before| before != *value)
+        {
+            return Err(usage(
+                format!("--tag {key} is given twice with different values"),
+                "A tag has one value.".into(),
+            ));
+        }
+    }
+    if tags.len() > MOST {
+        return Err(usage(
+            format!("{} tags are too many", tags.len()),
+            format!("A spore takes {MOST}; EC2 admits 50 and Spore needs the others."),
+        ));
+    }
+    Ok(tags)
+}
+
+fn check_command(command: &[String]) -> Result<(), Error> {
+    const MOST_WORDS: usize = 256;
+    const LONGEST_WORD: usize = 16_384;
+    if command.first().is_some_and(String::is_empty) {
+        return Err(usage(
+            "the command after -- begins with an empty word".into(),
+            "Its first word is the program to run.".into(),
+        ));
+    }
+    if command.len() > MOST_WORDS
+        || command
+            .iter()
+            .any(|word| word.chars().count() > LONGEST_WORD)
+    {
+        return Err(usage(
+            "the command after -- is too long".into(),
+            format!(
+                "It may have {MOST_WORDS} words of {LONGEST_WORD} characters; put more into the image or fetch it."
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// The spec without what the API fills in anyway.
+fn without_defaults(spec: &SporeInstanceSpec) -> Value {
+    let mut value = json!(spec);
+    if let Value::Object(fields) = &mut value {
+        if spec.market == Market::default() {
+            fields.remove("market");
+        }
+        if spec.on_complete == OnCompleteSpec::default() {
+            fields.remove("onComplete");
+        }
+    }
+    value
+}
+
+fn usage(what: String, advice: String) -> Error {
+    Error::Usage { what, advice }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::{
+        cli::{Cli, Verb},
+        error::Exit,
+        print,
+    };
+
+    fn built(line: &str) -> Result<Value, Error> {
+        let cli = Cli::try_parse_from(format!("kubectl-spawn launch {line}").split(' ')).unwrap();
+        let Verb::Launch(args) = cli.verb else {
+            panic!("{line} is a launch")
+        };
+        build(&args, cli.global.namespace.as_deref())
+    }
+
+    #[test]
+    fn only_what_was_said_is_in_the_object() {
+        let yaml = print::yaml(&built("train --instance-type g5.xlarge").unwrap());
+        insta::assert_snapshot!(yaml, @"
+        apiVersion: spore.host/v1alpha1
+        kind: SporeInstance
+        metadata:
+          name: train
+        spec:
+          instanceType: g5.xlarge
+        ");
+    }
+
+    #[test]
+    fn every_flag_reaches_its_field() {
+        let line = "train -n lab --instance-type t3.micro --region eu-west-1 --ami ami-01234567 --ttl 1d12h \
+            --idle-timeout 30m --on-idle stop --on-complete stop --completion-delay 2m \
+            --subnet-id subnet-01234567 --security-group-ids sg-01234567,sg-89abcdef,sg-01234567 \
+            --key-name me --tag team=ml --tag cost=a=b -- python train.py --epochs 3";
+        let object = built(&line.split_whitespace().collect::<Vec<_>>().join(" ")).unwrap();
+        insta::assert_snapshot!(print::yaml(&object), @r#"
+        apiVersion: spore.host/v1alpha1
+        kind: SporeInstance
+        metadata:
+          name: train
+          namespace: lab
+        spec:
+          command:
+          - python
+          - train.py
+          - --epochs
+          - "3"
+          idle:
+            action: Stop
+            timeout: 30m
+          imageId: ami-01234567
+          instanceType: t3.micro
+          keyName: me
+          onComplete:
+            action: Stop
+            delay: 2m
+          region: eu-west-1
+          securityGroupIds:
+          - sg-01234567
+          - sg-89abcdef
+          subnetId: subnet-01234567
+          tags:
+            cost: a=b
+            team: ml
+          ttl: 1d12h
+        "#);
+    }
+
+    #[test]
+    fn without_a_name_the_server_makes_one() {
+        let object = built("--instance-type t3.micro --spot").unwrap();
+        assert_eq!(object["metadata"], json!({"generateName": "spore-"}));
+        assert_eq!(object["spec"]["market"], "Spot");
+    }
+
+    #[test]
+    fn what_excludes_each_other_is_refused_with_usage() {
+        for line in [
+            "a --instance-type t3.micro --spot --on-complete stop",
+            "a --instance-type t3.micro --spot --idle-timeout 5m --on-idle stop",
+            "a --instance-type t3.micro --tag k=1 --tag k=2",
+        ] {
+            assert_eq!(built(line).unwrap_err().exit(), Exit::Usage, "{line}");
+        }
+    }
+}

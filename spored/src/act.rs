@@ -48,8 +48,8 @@ pub(crate) async fn end(ec2: Arc<Ec2>, action: watch::Receiver<Option<Action>>) 
         let answer = ec2.end(wanted).await;
         let next = escalation.next(began.elapsed(), answer.is_ok());
         match answer {
-            Ok(()) => tracing::info!("EC2 agreed: {wanted:?}"),
-            Err(error) => tracing::error!("cannot {wanted:?} this instance: {error}"),
+            Ok(()) => tracing::info!("EC2 agreed to end this instance: {wanted:?}"),
+            Err(error) => tracing::error!("this instance does not end yet: {error}"),
         }
         if next.power_off {
             power_off::now().await;

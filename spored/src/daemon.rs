@@ -4,6 +4,7 @@ use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
+use rustix::fs::{FlockOperation, flock};
 use spore_core::{
     agent_config::{self, AgentConfig},
     lifecycle::Action,
@@ -38,7 +39,10 @@ const TICK: Duration = Duration::from_secs(1);
 /// How long an end waits for the last report: it is worth less than the end.
 const REPORT_WITHIN: Duration = Duration::from_secs(5);
 /// How long to look for a deadline in the tags when there is no configuration.
-const TAG_PATIENCE: Duration = Duration::from_secs(60);
+/// Shorter than a service manager's patience with a silent service.
+const TAG_PATIENCE: Duration = Duration::from_secs(30);
+/// Held by the one agent of the instance.
+const LOCK: &str = "/run/spored.lock";
 
 /// The agent with its hands.
 struct Daemon {
@@ -55,6 +59,7 @@ struct Daemon {
 
 /// Runs until the service manager ends it.
 pub(crate) async fn run() -> anyhow::Result<()> {
+    let _lock = lock(Path::new(LOCK))?;
     let mut notify = Notify::from_env();
     let mut terminated = signal(SignalKind::terminate())?;
     let (events, mut perceived) = mpsc::channel(64);
@@ -94,6 +99,9 @@ impl Daemon {
             boot_id.trim(),
             Path::new(agent_config::COMPLETION_FILE),
         );
+        if let Err(error) = fs::create_dir_all(STATE_DIR) {
+            tracing::error!("nothing will be remembered: cannot make {STATE_DIR}: {error}");
+        }
         let config = config::read(Path::new(agent_config::PATH));
         notify.ready();
         // Before anything is decided: an extension may have come while the agent was away.
@@ -238,6 +246,18 @@ impl Daemon {
             act::end(ec2, action).await;
         });
     }
+}
+
+/// Makes sure that this is the only agent. Two would report and end the instance at cross purposes.
+fn lock(path: &Path) -> anyhow::Result<fs::File> {
+    let file = fs::File::create(path).with_context(|| format!("cannot make {}", path.display()))?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive).with_context(|| {
+        format!(
+            "another agent holds {}: see `spored status`",
+            path.display()
+        )
+    })?;
+    Ok(file)
 }
 
 /// The agent with what it remembers of this launch.

@@ -23,8 +23,8 @@ use crate::{
 const STOP_PATIENCE: Duration = Duration::from_secs(12);
 /// How long the first report waits for what it is to contain.
 const FIRST_REPORT_PATIENCE: Duration = Duration::from_secs(30);
-/// When arming the power-off timer is tried again.
-const ARM_AGAIN: Duration = Duration::from_secs(30);
+/// When arming the power-off timer, or starting the workload, is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(30);
 /// The shortest time between two reports that tell of nothing but idleness. It doubles with each, up to
 /// [`IDLE_REPORT_MAX`]: an instance that does something now and then must not use up the account's tag
 /// writes.
@@ -105,7 +105,7 @@ pub(crate) struct Agent {
     memory: Memory,
     saved: Memory,
     workload: Found,
-    asked_to_start: bool,
+    asked_to_start: Option<Timestamp>,
     notice: Option<Notice>,
     stage: Stage,
     armed: Option<Timestamp>,
@@ -158,7 +158,7 @@ impl Agent {
             began: now,
             saved: memory.clone(),
             workload: Found::Nothing,
-            asked_to_start: false,
+            asked_to_start: None,
             notice: None,
             stage,
             armed: None,
@@ -249,12 +249,19 @@ impl Agent {
             Verdict::End(end) => self.begin_end(end, now, effects),
             Verdict::Continue { next, warn } => {
                 self.warn(next.filter(|_| warn), effects);
-                let unbegun = self.has_command && self.workload == Found::Nothing;
-                if unbegun && !self.asked_to_start {
-                    self.asked_to_start = true;
-                    effects.push(Effect::StartWorkload);
-                }
+                self.start_workload(now, effects);
             }
+        }
+    }
+
+    /// Safe to ask for again: whoever starts the workload claims its only run first.
+    fn start_workload(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let asked = self
+            .asked_to_start
+            .is_some_and(|at| now < TRY_AGAIN.after(at));
+        if self.has_command && self.workload == Found::Nothing && !asked {
+            self.asked_to_start = Some(now);
+            effects.push(Effect::StartWorkload);
         }
     }
 
@@ -317,7 +324,7 @@ impl Agent {
         };
         let tried = self
             .arming
-            .is_some_and(|(tried, at)| tried == deadline && now < ARM_AGAIN.after(at));
+            .is_some_and(|(tried, at)| tried == deadline && now < TRY_AGAIN.after(at));
         // Without a configuration the grace is unknown and the timer stays as the boot script set it.
         if self.policy.is_some() && self.armed != Some(deadline) && !tried {
             self.arming = Some((deadline, now));

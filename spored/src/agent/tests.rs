@@ -172,14 +172,14 @@ fn a_whole_life_takes_three_reports() {
 }
 
 #[test]
-fn the_workload_is_started_once() {
-    let life = Life::of(&config()).until(1, 100);
-    assert_eq!(life.when(|effect| *effect == Effect::StartWorkload), [0]);
+fn the_workload_is_started_once_and_again_only_if_it_did_not_begin() {
+    let start = |effect: &Effect| *effect == Effect::StartWorkload;
+    let life = Life::running(&config()).until(2, 100);
+    assert_eq!(life.when(start), [0]);
+    let life = Life::of(&config()).until(1, 65);
+    assert_eq!(life.when(start), [0, 30, 60]);
     let life = Life::remembering(&config(), Memory::default(), Found::Running(at(5)), 50);
-    assert!(
-        life.when(|effect| *effect == Effect::StartWorkload)
-            .is_empty()
-    );
+    assert!(life.when(start).is_empty());
 }
 
 #[test]

@@ -65,11 +65,6 @@ impl Filters {
         Ok(Self { filters })
     }
 
-    /// Whether there is no filter at all.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.filters.is_empty()
-    }
-
     /// Whether a resource passes every filter. `values` answers all names but the tag ones.
     pub(crate) fn pass<'a>(
         &self,

@@ -1,18 +1,25 @@
 //! The API handlers, one file for each family of calls.
 
+mod attributes;
 mod authorize;
 mod describe_instances;
 mod iam;
 mod images;
 mod instance_filters;
+mod instance_status;
 pub(crate) mod instance_xml;
+mod keys;
 mod lifecycle;
+mod listing;
+mod network;
+mod placement;
 mod run_instances;
 mod spot;
 mod ssm;
 mod sts;
 mod tags;
 mod types;
+mod volumes;
 mod zones;
 
 use std::time::Duration;
@@ -114,9 +121,69 @@ fn ec2(ctx: &mut Ctx<'_>) -> ApiResult<Xml> {
         "DescribeTags" => tags::describe(ctx),
         "DescribeInstanceTypes" => types::describe(ctx),
         "DescribeInstanceTypeOfferings" => types::offerings(ctx),
+        "DescribeInstanceStatus" => instance_status::describe(ctx),
+        "DescribeInstanceAttribute" => attributes::describe(ctx),
+        "ModifyInstanceAttribute" => attributes::modify(ctx),
+        "ModifyInstanceMetadataOptions" => attributes::modify_metadata(ctx),
         "DescribeImages" => images::describe(ctx),
         "DescribeRegions" => zones::regions(ctx),
         "DescribeAvailabilityZones" => zones::zones(ctx),
+        "DescribeSpotPriceHistory" => spot::price_history(ctx),
+        "DescribeSpotInstanceRequests" => spot::describe_requests(ctx),
+        "CancelSpotInstanceRequests" => spot::cancel_requests(ctx),
+        "ImportKeyPair" => keys::import(ctx),
+        "CreateKeyPair" => keys::create(ctx),
+        "DescribeKeyPairs" => keys::describe(ctx),
+        "DeleteKeyPair" => keys::delete(ctx),
+        "CreatePlacementGroup" => placement::create(ctx),
+        "DescribePlacementGroups" => placement::describe(ctx),
+        "DeletePlacementGroup" => placement::delete(ctx),
+        "CreateVolume" => volumes::create(ctx),
+        "DescribeVolumes" => volumes::describe(ctx),
+        "DeleteVolume" => volumes::delete(ctx),
+        "AttachVolume" => volumes::attach(ctx),
+        "DetachVolume" => volumes::detach(ctx),
+        _ => ec2_network(ctx),
+    }
+}
+
+fn ec2_network(ctx: &mut Ctx<'_>) -> ApiResult<Xml> {
+    use network::{gateways, groups, interfaces, routes, rules, subnets, vpcs};
+    match ctx.call.action.as_str() {
+        "CreateVpc" => vpcs::create(ctx),
+        "DescribeVpcs" => vpcs::describe(ctx),
+        "DeleteVpc" => vpcs::delete(ctx),
+        "ModifyVpcAttribute" => vpcs::modify(ctx),
+        "DescribeVpcAttribute" => vpcs::attribute(ctx),
+        "CreateSubnet" => subnets::create(ctx),
+        "DescribeSubnets" => subnets::describe(ctx),
+        "DeleteSubnet" => subnets::delete(ctx),
+        "ModifySubnetAttribute" => subnets::modify(ctx),
+        "CreateInternetGateway" => gateways::create(ctx),
+        "DescribeInternetGateways" => gateways::describe(ctx),
+        "AttachInternetGateway" => gateways::attach(ctx),
+        "DetachInternetGateway" => gateways::detach(ctx),
+        "DeleteInternetGateway" => gateways::delete(ctx),
+        "CreateRouteTable" => routes::create(ctx),
+        "DescribeRouteTables" => routes::describe(ctx),
+        "DeleteRouteTable" => routes::delete(ctx),
+        "CreateRoute" => routes::create_route(ctx),
+        "DeleteRoute" => routes::delete_route(ctx),
+        "AssociateRouteTable" => routes::associate(ctx),
+        "DisassociateRouteTable" => routes::disassociate(ctx),
+        "CreateSecurityGroup" => groups::create(ctx),
+        "DescribeSecurityGroups" => groups::describe(ctx),
+        "DeleteSecurityGroup" => groups::delete(ctx),
+        "AuthorizeSecurityGroupIngress" => rules::authorize(ctx, false),
+        "AuthorizeSecurityGroupEgress" => rules::authorize(ctx, true),
+        "RevokeSecurityGroupIngress" => rules::revoke(ctx, false),
+        "RevokeSecurityGroupEgress" => rules::revoke(ctx, true),
+        "DescribeSecurityGroupRules" => rules::describe(ctx),
+        "CreateNetworkInterface" => interfaces::create(ctx),
+        "DescribeNetworkInterfaces" => interfaces::describe(ctx),
+        "DeleteNetworkInterface" => interfaces::delete(ctx),
+        "AttachNetworkInterface" => interfaces::attach(ctx),
+        "DetachNetworkInterface" => interfaces::detach(ctx),
         _ => Err(unknown(ctx)),
     }
 }

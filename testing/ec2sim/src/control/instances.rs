@@ -94,14 +94,10 @@ pub(crate) fn audit(sim: &Sim) -> Reply {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Interruption {
-    #[serde(default = "terminate")]
-    action: String,
+    #[serde(default)]
+    action: Option<String>,
     #[serde(default = "two_minutes")]
     in_seconds: u64,
-}
-
-fn terminate() -> String {
-    "terminate".to_owned()
 }
 
 fn two_minutes() -> u64 {
@@ -226,19 +222,20 @@ fn to_machine(sim: &Sim, id: &str, verb: &str, received: &Received) -> Handled {
 }
 
 fn interrupt(sim: &Sim, id: &str, wish: &Interruption) -> Handled {
-    if !["terminate", "stop", "hibernate"].contains(&wish.action.as_str()) {
-        return Err(refusal(
-            400,
-            format!("'{}' is no interruption action", wish.action),
-        ));
-    }
-    let is_spot = sim.with(|world, _| world.instance(id).is_some_and(|(_, i)| i.spot.is_some()));
-    if !is_spot {
+    let asked_for = sim.with(|world, _| {
+        let (_, instance) = world.instance(id)?;
+        instance.spot.as_ref().map(|spot| spot.interruption.clone())
+    });
+    let Some(asked_for) = asked_for else {
         return Err(refusal(409, format!("{id} is not a spot instance")));
+    };
+    let action = wish.action.as_ref().unwrap_or(&asked_for);
+    if !["terminate", "stop", "hibernate"].contains(&action.as_str()) {
+        return Err(refusal(400, format!("'{action}' is no interruption action")));
     }
     at_home(sim, id, |local| {
         let at: Timestamp = local.now + Duration::from_secs(wish.in_seconds);
-        local.notice(id, &wish.action, at);
+        local.notice(id, action, at);
     })
 }
 

@@ -181,11 +181,6 @@ impl World {
         Some((region, region.instance(id)?))
     }
 
-    /// A listed instance anywhere, to change it.
-    pub(crate) fn instance_mut(&mut self, id: &str) -> Option<&mut Instance> {
-        self.regions.get_mut(self.homes.get(id)?)?.instance_mut(id)
-    }
-
     /// Does something in the region of an instance; `None` if there is no such instance.
     pub(crate) fn at_home<T>(
         &mut self,

@@ -47,11 +47,6 @@ impl Cidr {
         self.base + u32::try_from(self.size() - 1).unwrap_or(u32::MAX)
     }
 
-    /// Whether an address is inside.
-    pub(crate) fn contains(self, address: Ipv4Addr) -> bool {
-        (self.base..=self.last()).contains(&address.to_bits())
-    }
-
     /// Whether another block is inside.
     pub(crate) fn contains_block(self, other: Self) -> bool {
         self.base <= other.base && other.last() <= self.last()

@@ -2,9 +2,9 @@
 
 mod capacity;
 mod devices;
-mod interfaces;
+pub(crate) mod interfaces;
 mod launch;
-mod options;
+pub(crate) mod options;
 mod request;
 
 use super::Ctx;

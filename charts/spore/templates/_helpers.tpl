@@ -89,3 +89,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 {{- end -}}
+
+{{/* Unquoted, YAML reads on and off as booleans. */}}
+{{- define "spore.orphanCollection" -}}
+{{- $mode := .Values.orphanCollection.mode -}}
+{{- if kindIs "bool" $mode -}}
+{{- ternary "on" "off" $mode -}}
+{{- else -}}
+{{- $mode -}}
+{{- end -}}
+{{- end -}}

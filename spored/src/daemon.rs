@@ -142,6 +142,8 @@ impl Daemon {
 
     fn start_sensors(&self) {
         let (imds, events) = (|| Arc::clone(&self.imds), || self.events.clone());
+        let unknown = imds();
+        tokio::spawn(async move { unknown.learn_identity().await });
         tokio::spawn(sensors::deadline::watch(imds(), events()));
         let status = self.status.subscribe();
         tokio::spawn(async move { status::serve(Path::new(status::SOCKET), status).await });
@@ -198,7 +200,7 @@ impl Daemon {
             }
             Effect::Report(report) => {
                 tracing::info!("reporting {}", describe(&report));
-                self.reporter.send(report);
+                self.reporter.send(*report);
             }
             Effect::Save(memory) => self.save(&memory),
             Effect::Act(action) => self.act(action),

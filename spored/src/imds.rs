@@ -14,13 +14,15 @@ use aws_smithy_http_client::{
     tls::{Provider, rustls_provider::CryptoMode},
 };
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use tokio::{sync::OnceCell, time};
+use tokio::{sync::SetOnce, time};
 
 /// How long one question may take, with its retries and the token.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one try may take.
 const TRY_TIMEOUT: Duration = Duration::from_secs(2);
-/// The longest wait between two attempts to learn who this instance is.
+/// The shortest and the longest wait between two attempts to learn who this instance is.
+const MIN_BACKOFF: Duration = Duration::from_millis(250);
+/// See [`MIN_BACKOFF`].
 const MAX_BACKOFF: Duration = Duration::from_secs(15);
 
 /// Why there is no answer.
@@ -53,7 +55,7 @@ pub(crate) struct Identity {
 #[derive(Debug)]
 pub(crate) struct Imds {
     client: Client,
-    identity: OnceCell<Identity>,
+    identity: SetOnce<Identity>,
 }
 
 /// The HTTP client of every request that leaves the agent.
@@ -75,7 +77,7 @@ impl Imds {
             .build();
         Self {
             client,
-            identity: OnceCell::new(),
+            identity: SetOnce::new(),
         }
     }
 
@@ -105,16 +107,21 @@ impl Imds {
         }
     }
 
-    /// Who this instance is: asked until it is known.
+    /// Who this instance is, as soon as that is known.
     pub(crate) async fn identity(&self) -> &Identity {
-        self.identity.get_or_init(|| self.ask_identity()).await
+        self.identity.wait().await
     }
 
-    async fn ask_identity(&self) -> Identity {
-        let mut wait = Duration::from_millis(250);
+    /// Asks who this instance is until it is known.
+    pub(crate) async fn learn_identity(&self) {
+        let mut wait = MIN_BACKOFF;
         loop {
             match self.try_identity().await {
-                Ok(identity) => return identity,
+                Ok(identity) => {
+                    // Only this task sets it.
+                    let _ = self.identity.set(identity);
+                    return;
+                }
                 Err(error) => tracing::warn!("cannot tell which instance this is yet: {error}"),
             }
             time::sleep(wait).await;

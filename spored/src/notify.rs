@@ -28,7 +28,7 @@ impl Notify {
         let socket = env::var_os("NOTIFY_SOCKET").and_then(|path| {
             connect(path.as_bytes())
                 .inspect_err(|error| {
-                    tracing::error!("cannot reach NOTIFY_SOCKET {path:?}: {error}")
+                    tracing::error!("cannot reach NOTIFY_SOCKET {path:?}: {error}");
                 })
                 .ok()
         });

@@ -1,5 +1,7 @@
 //! The program itself: what workloads and people call, and the process that waits for the workload.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     fs,
     path::Path,

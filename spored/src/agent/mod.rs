@@ -1,6 +1,8 @@
 //! The agent's mind: events and the time go in, effects come out. No task, no file, no network.
 
+mod arming;
 mod memory;
+mod telling;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +15,7 @@ use spore_core::{
 };
 
 pub(crate) use self::memory::{Ended, Memory};
+use self::{arming::Arming, telling::Telling};
 use crate::{
     sensors::{completion::Completion, idle::Idleness, spot::Notice},
     workload::{Exit, Found},
@@ -25,12 +28,6 @@ const STOP_PATIENCE: Duration = Duration::from_secs(12);
 const FIRST_REPORT_PATIENCE: Duration = Duration::from_secs(30);
 /// When arming the power-off timer, or starting the workload, is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(30);
-/// The shortest time between two reports that tell of nothing but idleness. It doubles with each, up to
-/// [`IDLE_REPORT_MAX`]: an instance that does something now and then must not use up the account's tag
-/// writes.
-const IDLE_REPORT_MIN: u32 = 180;
-/// See [`IDLE_REPORT_MIN`].
-const IDLE_REPORT_MAX: u32 = 3_600;
 
 /// Something was perceived.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,9 +71,9 @@ pub(crate) enum Effect {
     /// Leave the mark of a spot interruption.
     MarkInterruption(Notice),
     /// Write the tags.
-    Report(Report),
+    Report(Box<Report>),
     /// Remember this.
-    Save(Memory),
+    Save(Box<Memory>),
     /// End the instance.
     Act(Action),
 }
@@ -108,13 +105,9 @@ pub(crate) struct Agent {
     asked_to_start: Option<Timestamp>,
     notice: Option<Notice>,
     stage: Stage,
-    armed: Option<Timestamp>,
-    arming: Option<(Timestamp, Timestamp)>,
-    arming_settled: bool,
+    arming: Arming,
     warned: Option<(EndReason, Timestamp)>,
-    told: Option<Report>,
-    idle_told: Option<Timestamp>,
-    idle_gap: u32,
+    telling: Telling,
     trouble: Option<String>,
 }
 
@@ -138,7 +131,7 @@ impl Agent {
     pub(crate) fn without_config(deadline: Timestamp, trouble: String, now: Timestamp) -> Self {
         let mut agent = Self::bare(Memory::default(), now);
         agent.trouble = Some(trouble);
-        agent.arming_settled = true;
+        agent.arming.settle(None);
         agent.hear_deadline(deadline);
         agent
     }
@@ -161,13 +154,9 @@ impl Agent {
             asked_to_start: None,
             notice: None,
             stage,
-            armed: None,
-            arming: None,
-            arming_settled: false,
+            arming: Arming::default(),
             warned: None,
-            told: memory.reported.clone(),
-            idle_told: None,
-            idle_gap: IDLE_REPORT_MIN,
+            telling: Telling::new(memory.reported.clone()),
             trouble: None,
             memory,
         }
@@ -177,11 +166,8 @@ impl Agent {
     pub(crate) fn perceive(&mut self, event: Event) {
         match event {
             Event::Deadline(deadline) => self.hear_deadline(deadline),
-            Event::Armed(deadline) => {
-                self.armed = Some(deadline);
-                self.arming_settled = true;
-            }
-            Event::ArmingFailed => self.arming_settled = true,
+            Event::Armed(deadline) => self.arming.settle(Some(deadline)),
+            Event::ArmingFailed => self.arming.settle(None),
             Event::Idle(idleness) => self.memory.idleness = idleness,
             Event::Completed(completion) => {
                 self.memory.completion.get_or_insert(completion);
@@ -207,7 +193,7 @@ impl Agent {
         self.tell(now, &mut effects);
         if self.memory != self.saved {
             self.saved = self.memory.clone();
-            effects.push(Effect::Save(self.saved.clone()));
+            effects.push(Effect::Save(Box::new(self.saved.clone())));
         }
         self.act(now, &mut effects);
         effects
@@ -236,7 +222,7 @@ impl Agent {
 
     /// What was reported last.
     pub(crate) fn told(&self) -> Option<&Report> {
-        self.told.as_ref()
+        self.telling.last()
     }
 
     fn hear_deadline(&mut self, deadline: Timestamp) {
@@ -319,45 +305,19 @@ impl Agent {
     }
 
     fn arm(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let Some(deadline) = self.memory.deadline else {
-            return;
-        };
-        let tried = self
-            .arming
-            .is_some_and(|(tried, at)| tried == deadline && now < TRY_AGAIN.after(at));
         // Without a configuration the grace is unknown and the timer stays as the boot script set it.
-        if self.policy.is_some() && self.armed != Some(deadline) && !tried {
-            self.arming = Some((deadline, now));
+        if let Some(deadline) = self.memory.deadline.filter(|_| self.policy.is_some())
+            && self.arming.is_due(deadline, now)
+        {
             effects.push(Effect::ArmPowerOff(deadline));
         }
     }
 
     fn tell(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        if !self.has_all_to_tell(now) {
-            return;
-        }
         let report = self.report(now);
-        let Some(told) = &self.told else {
-            return self.send(report, effects);
-        };
-        if without_idleness(told) != without_idleness(&report) {
-            return self.send(report, effects);
+        if self.has_all_to_tell(now) && self.telling.is_due(&report, now) {
+            effects.push(Effect::Report(Box::new(report)));
         }
-        let soon = self
-            .idle_told
-            .is_some_and(|at| now < Duration::from_secs(self.idle_gap).after(at));
-        if told.idle_since != report.idle_since && !soon {
-            if self.idle_told.is_some() {
-                self.idle_gap = (self.idle_gap * 2).min(IDLE_REPORT_MAX);
-            }
-            self.idle_told = Some(now);
-            self.send(report, effects);
-        }
-    }
-
-    fn send(&mut self, report: Report, effects: &mut Vec<Effect>) {
-        self.told = Some(report.clone());
-        effects.push(Effect::Report(report));
     }
 
     /// Whether a report now would not be overtaken at once by what is about to be known.
@@ -367,7 +327,8 @@ impl Agent {
             Stage::LettingGo => true,
             Stage::Live => {
                 let begun = !self.has_command || self.workload != Found::Nothing;
-                (begun && self.arming_settled) || FIRST_REPORT_PATIENCE.after(self.began) <= now
+                (begun && self.arming.is_settled())
+                    || FIRST_REPORT_PATIENCE.after(self.began) <= now
             }
         }
     }
@@ -456,7 +417,7 @@ impl Agent {
             idle_since: self.memory.idleness.as_ref().map(|idleness| idleness.since),
             end_reason: self.memory.ended.map(|ended| ended.reason),
             ended_at: self.memory.ended.map(|ended| ended.at),
-            armed_deadline: self.armed,
+            armed_deadline: self.arming.armed(),
         }
     }
 
@@ -474,14 +435,5 @@ impl Agent {
             None if self.has_command || self.policy.is_none() => None,
             None => Some(WorkloadPhase::None),
         }
-    }
-}
-
-/// A report less what changes often and what always changes.
-fn without_idleness(report: &Report) -> Report {
-    Report {
-        idle_since: None,
-        reported_at: None,
-        ..report.clone()
     }
 }

@@ -113,19 +113,23 @@ impl Life {
     }
 
     fn acts(&self) -> Vec<(i64, Action)> {
-        let act = |(now, effect): &(i64, Effect)| match effect {
-            Effect::Act(action) => Some((*now, *action)),
-            _ => None,
-        };
-        self.effects.iter().filter_map(act).collect()
+        let mut acts = Vec::new();
+        for (now, effect) in &self.effects {
+            if let Effect::Act(action) = effect {
+                acts.push((*now, *action));
+            }
+        }
+        acts
     }
 
     fn reports(&self) -> Vec<(i64, Report)> {
-        let report = |(now, effect): &(i64, Effect)| match effect {
-            Effect::Report(report) => Some((*now, report.clone())),
-            _ => None,
-        };
-        self.effects.iter().filter_map(report).collect()
+        let mut reports = Vec::new();
+        for (now, effect) in &self.effects {
+            if let Effect::Report(report) = effect {
+                reports.push((*now, report.as_ref().clone()));
+            }
+        }
+        reports
     }
 
     fn last_report(&self) -> Report {

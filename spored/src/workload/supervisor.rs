@@ -78,13 +78,13 @@ fn spawn(command: &[String], log: &Path) -> io::Result<std::process::Child> {
 
 fn not_started(command: &[String], error: &io::Error) -> Exit {
     let program = command.first().map_or("", String::as_str);
-    let (code, why) = match error.kind() {
-        io::ErrorKind::NotFound => (
+    let (code, why) = if error.kind() == io::ErrorKind::NotFound {
+        (
             NOT_FOUND,
             "neither it nor its interpreter is on the instance".to_owned(),
-        ),
-        io::ErrorKind::PermissionDenied => (NOT_EXECUTABLE, "not executable".to_owned()),
-        _ => (NOT_EXECUTABLE, error.to_string()),
+        )
+    } else {
+        (NOT_EXECUTABLE, error.to_string())
     };
     Exit {
         at: clock::now(),

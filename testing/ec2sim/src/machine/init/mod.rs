@@ -12,7 +12,7 @@ mod unit;
 mod user_data;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, Read as _, Write as _};
+use std::io::{BufRead as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Instant;
@@ -23,7 +23,7 @@ use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 use super::wire::{Boot, EXIT_POWERED_OFF, EXIT_REBOOT, Hello, INIT_SOCKET, Order, Reply, Request};
 use manager::Manager;
 use model::{Model, TICK};
-use root::{SYSRQ_PIPE, SetupError, Tried as _};
+use root::{SetupError, Tried as _};
 
 pub(super) use journal::journal_path;
 pub(super) use unit::parse_signal;
@@ -41,7 +41,6 @@ enum Event {
         text: String,
     },
     Order(Order),
-    SysRq(u8),
 }
 
 /// Runs the machine until it goes down; returns the exit code.
@@ -121,7 +120,6 @@ fn live(boot: &Boot, pid: i32, mut model: Model, listener: UnixListener) -> i32 
     let children = watch_children(events.clone());
     watch_requests(listener, events.clone());
     watch_orders(events.clone());
-    watch_sysrq(events.clone());
     say(&Hello::Ready { pid });
 
     let mut manager = Manager::new(environment(boot), events, children);
@@ -150,8 +148,6 @@ fn events_until_the_end(manager: &mut Manager, model: &mut Model, queue: &Receiv
             .map_or(next_tick, |due| due.min(next_tick));
         match queue.recv_timeout(wake.saturating_duration_since(Instant::now())) {
             Ok(Event::Order(Order::Load(load))) => model.set_load(load),
-            Ok(Event::SysRq(b'o')) => return EXIT_POWERED_OFF,
-            Ok(Event::SysRq(b'b')) => return EXIT_REBOOT,
             Ok(event) => manager.handle(event),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return EXIT_ORPHANED,
@@ -235,25 +231,5 @@ fn watch_orders(events: Sender<Event>) {
             }
         }
         std::process::exit(EXIT_ORPHANED);
-    });
-}
-
-/// `echo o > /proc/sysrq-trigger` switches this machine off, not its host.
-fn watch_sysrq(events: Sender<Event>) {
-    // Opened for writing too, so that it never ends; where the kernel has no such file, nor have we.
-    let Ok(mut pipe) = std::fs::File::options()
-        .read(true)
-        .write(true)
-        .open(SYSRQ_PIPE)
-    else {
-        return;
-    };
-    std::thread::spawn(move || {
-        let mut key = [0];
-        while pipe.read_exact(&mut key).is_ok() {
-            if events.send(Event::SysRq(key[0])).is_err() {
-                return;
-            }
-        }
     });
 }

@@ -136,7 +136,7 @@ impl Manager {
             Event::Notify { unit, text } => self.notified(&unit, &text),
             Event::Order(Order::KillProcess(name)) => self.kill_named(&name),
             Event::Order(Order::BreakUnit(name)) => self.break_unit(&name),
-            Event::Order(Order::Load(_)) | Event::SysRq(_) => {}
+            Event::Order(Order::Load(_)) => {}
         }
         self.answer_waiting();
     }

@@ -10,8 +10,6 @@ use super::super::wire::{Boot, INIT_EXE};
 
 /// Where the machine finds the files that model its hardware.
 pub(super) const MODEL_DIR: &str = "/run/machine/model";
-/// A pipe that stands in for `/proc/sysrq-trigger`: the real one belongs to the host.
-pub(super) const SYSRQ_PIPE: &str = "/run/machine/model/sysrq";
 
 /// A step of the set-up that failed.
 #[derive(Debug, thiserror::Error)]

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, Mode, StatVfsMountFlags, mknodat, statvfs};
+use rustix::fs::{CWD, StatVfsMountFlags, statvfs};
 use rustix::mount::{
     MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, mount_bind_recursive,
     mount_remount, move_mount, open_tree, unmount,
 };
 
-use super::{MODEL_DIR, SYSRQ_PIPE, SetupError, Tried as _, create_dir, skeleton, write};
+use super::{MODEL_DIR, SetupError, Tried as _, create_dir, skeleton, write};
 
 /// Binds `source` over `target`, which is made when it does not exist.
 pub(super) fn bind(source: &Path, target: &Path) -> Result<(), SetupError> {
@@ -137,13 +137,10 @@ pub(super) fn kernel_files(root: &Path, model: &Path) -> Result<(), SetupError> 
     ] {
         bind(&model.join(file), &proc.join(over))?;
     }
-    if proc.join("sysrq-trigger").exists() {
-        let pipe = root.join(&SYSRQ_PIPE[1..]);
-        if !pipe.exists() {
-            mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)
-                .tried("create the pipe", &pipe)?;
-        }
-        bind(&pipe, &proc.join("sysrq-trigger"))?;
+    let sysrq = proc.join("sysrq-trigger");
+    if sysrq.exists() {
+        // It would switch off the host.
+        bind(Path::new("/dev/null"), &sysrq)?;
     }
     replace_proc_net(&proc, model)?;
     bind_read_only(&model.join("sys"), &root.join("sys"))

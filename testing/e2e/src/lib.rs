@@ -1,1 +1,92 @@
-//! Placeholder.
+//! What the end-to-end tests share: writing spores and waiting for what becomes of them.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, PostParams},
+};
+use serde_json::{Value, json};
+use spore_crds::{SporeInstance, SporeInstanceStatus, conditions};
+use spore_world::{World, eventually};
+
+/// How long anything may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The spores of a world.
+#[must_use]
+pub fn spores(world: &World) -> Api<SporeInstance> {
+    api(world.client(), world.namespace())
+}
+
+fn api(client: Client, namespace: &str) -> Api<SporeInstance> {
+    Api::namespaced(client, namespace)
+}
+
+/// Creates a spore: the spec given over a `t3.micro` that lives for an hour.
+///
+/// # Errors
+/// If the API server refuses it.
+pub async fn create(world: &World, name: &str, spec: Value) -> Result<SporeInstance> {
+    let mut whole = json!({ "instanceType": "t3.micro", "ttl": "1h" });
+    if let (Some(whole), Value::Object(spec)) = (whole.as_object_mut(), spec) {
+        whole.extend(spec);
+    }
+    let spore = serde_json::from_value(json!({
+        "apiVersion": "spore.host/v1alpha1",
+        "kind": "SporeInstance",
+        "metadata": { "name": name },
+        "spec": whole,
+    }))?;
+    spores(world)
+        .create(&PostParams::default(), &spore)
+        .await
+        .with_context(|| format!("creating {name}"))
+}
+
+/// Deletes a spore and waits until it is gone.
+pub async fn delete(world: &World, name: &str) {
+    let done = spores(world).delete(name, &DeleteParams::default()).await;
+    done.expect("the spore is there");
+    until_gone(world, name).await;
+}
+
+/// Waits until a spore is gone. Longer than usual: EC2's lists may have to catch up first.
+pub async fn until_gone(world: &World, name: &str) {
+    let api = spores(world);
+    eventually(&format!("{name} is gone"), 2 * PATIENCE, async || {
+        matches!(api.get_opt(name).await, Ok(None)).then_some(())
+    })
+    .await;
+}
+
+/// Waits until a spore's status is as wanted, and returns it.
+pub async fn until(
+    world: &World,
+    name: &str,
+    what: &str,
+    wanted: impl Fn(&SporeInstanceStatus) -> bool,
+) -> SporeInstanceStatus {
+    let api = spores(world);
+    eventually(&format!("{name}: {what}"), PATIENCE, async || {
+        api.get(name).await.ok()?.status.filter(&wanted)
+    })
+    .await
+}
+
+/// Waits until a condition is `True`.
+pub async fn until_true(world: &World, name: &str, condition: &str) -> SporeInstanceStatus {
+    until(world, name, condition, |status| {
+        conditions::is_true(&status.conditions, condition)
+    })
+    .await
+}
+
+/// Reason and message of a condition.
+#[must_use]
+pub fn told(status: &SporeInstanceStatus, condition: &str) -> (String, String) {
+    conditions::get(&status.conditions, condition)
+        .map(|condition| (condition.reason.clone(), condition.message.clone()))
+        .unwrap_or_default()
+}

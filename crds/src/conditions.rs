@@ -26,6 +26,9 @@ pub const ALL: [&str; 6] = [
     SUCCEEDED,
 ];
 
+/// The transition time of a condition that the API server has filled in by default.
+pub const NEVER: Timestamp = Timestamp::UNIX_EPOCH;
+
 /// What a condition is to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Say {
@@ -93,6 +96,7 @@ pub fn set(
     let since = before
         .map(|index| &conditions[index])
         .filter(|condition| condition.status == status)
+        .filter(|condition| condition.last_transition_time.0 != NEVER)
         .map_or(Time(now), |condition| {
             condition.last_transition_time.clone()
         });

@@ -1,11 +1,13 @@
 //! The CRDs as they are installed.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps, ValidationRule,
+    CustomResourceDefinition, JSON, JSONSchemaProps, ValidationRule,
 };
 use kube::CustomResourceExt;
 
-use crate::SporeInstance;
+use serde_json::json;
+
+use crate::{SporeInstance, conditions};
 
 /// Spec fields that may change while an instance lives, and how.
 const CHANGEABLE: [&str; 1] = ["extendTo"];
@@ -15,7 +17,35 @@ const CHANGEABLE: [&str; 1] = ["extendTo"];
 pub fn all() -> Vec<(&'static str, CustomResourceDefinition)> {
     let mut instance = SporeInstance::crd();
     fix_at_launch(&mut instance);
+    begin_reconciling(&mut instance);
     vec![("spore.host_sporeinstances.yaml", instance)]
+}
+
+/// Makes a spore begin with the condition Reconciling, before any controller has seen it: an object
+/// without conditions counts as finished to kstatus, and so to Flux and `kubectl`'s like.
+fn begin_reconciling(crd: &mut CustomResourceDefinition) {
+    for root in schemas(crd) {
+        if let Some(status) = root
+            .properties
+            .as_mut()
+            .and_then(|all| all.get_mut("status"))
+        {
+            status.default = Some(JSON(json!({
+                "conditions": [{
+                    "type": conditions::RECONCILING,
+                    "status": "True",
+                    "reason": "Pending",
+                    "message": "no controller has looked at it yet",
+                    "lastTransitionTime": conditions::NEVER.to_string(),
+                }]
+            })));
+        }
+    }
+}
+
+fn schemas(crd: &mut CustomResourceDefinition) -> impl Iterator<Item = &mut JSONSchemaProps> {
+    let versions = crd.spec.versions.iter_mut();
+    versions.filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut())
 }
 
 /// Adds a rule for every spec field: once an instance is launched the field may not change.

@@ -8,6 +8,11 @@ pub(crate) fn duration(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "pattern": PATTERN, "maxLength": 28 })
 }
 
+/// Kubernetes knows no unsigned integers.
+pub(crate) fn count(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "integer", "format": "int32", "minimum": 0 })
+}
+
 pub(crate) fn positive_duration(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "string",

@@ -28,6 +28,7 @@ pub struct SporeInstanceStatus {
 
     /// How many launch attempts were begun.
     #[serde(default)]
+    #[schemars(schema_with = "crate::schema::count")]
     pub attempts: u32,
 
     /// The launch as decided, written before EC2 is asked and replayed as it is after any crash.
@@ -96,6 +97,7 @@ pub enum State {
 #[serde(rename_all = "camelCase")]
 pub struct Launch {
     /// Number of the attempt, from 1.
+    #[schemars(schema_with = "crate::schema::count")]
     pub attempt: u32,
     /// The ClientToken: EC2 launches at most once for it.
     pub token: String,

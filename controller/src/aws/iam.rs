@@ -11,34 +11,10 @@ use crate::{
     user_data::hex,
 };
 
-/// `aws:userid` of a call made with an instance's role ends in the id of that instance (IAM User
-/// Guide, "Principal key values"), which binds the right to the instance itself.
-const POLICY: &str = r#"{
-  "Version": "2012-10-17",
-  "Statement": [
-    {
-      "Sid": "EndSelf",
-      "Effect": "Allow",
-      "Action": ["ec2:StopInstances", "ec2:TerminateInstances"],
-      "Resource": "*",
-      "Condition": {
-        "StringEquals": {"aws:ResourceTag/spawn:managed": "true"},
-        "StringLike": {"aws:userid": "*:${ec2:InstanceID}"}
-      }
-    },
-    {
-      "Sid": "ReportOnSelf",
-      "Effect": "Allow",
-      "Action": "ec2:CreateTags",
-      "Resource": "*",
-      "Condition": {
-        "StringEquals": {"aws:ResourceTag/spawn:managed": "true"},
-        "StringLike": {"aws:userid": "*:${ec2:InstanceID}"},
-        "ForAllValues:StringLike": {"aws:TagKeys": "spawn:*"}
-      }
-    }
-  ]
-}"#;
+/// What the agent may do, the same file that the documentation explains. `aws:userid` of a call made
+/// with an instance's role ends in the id of that instance (IAM User Guide, "Principal key values"),
+/// which binds the right to the instance itself.
+const POLICY: &str = include_str!("../../../charts/spore/files/agent-policy.json");
 
 const TRUST: &str = r#"{
   "Version": "2012-10-17",
@@ -147,4 +123,46 @@ fn managed() -> Result<Tag, CloudError> {
             code: None,
             message: error.to_string(),
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use jiff::Timestamp;
+    use spore_core::{
+        lifecycle::EndReason,
+        tags::{Report, WorkloadPhase},
+    };
+
+    use super::*;
+
+    #[test]
+    fn an_agent_may_write_what_it_reports_and_no_other_tag() {
+        let now = Some(Timestamp::UNIX_EPOCH);
+        let everything = Report {
+            agent_version: Some(String::new()),
+            reported_at: now,
+            phase: Some(WorkloadPhase::None),
+            started_at: now,
+            finished_at: now,
+            exit_code: Some(0),
+            message: Some(String::new()),
+            idle_since: now,
+            end_reason: Some(EndReason::Idle),
+            ended_at: now,
+            armed_deadline: now,
+        };
+        let policy: serde_json::Value = serde_json::from_str(POLICY).unwrap();
+        let allowed =
+            policy["Statement"][1]["Condition"]["ForAllValues:StringEquals"]["aws:TagKeys"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|key| key.as_str().unwrap().to_owned());
+        assert_eq!(
+            allowed.collect::<BTreeSet<_>>(),
+            everything.to_tags().into_keys().collect::<BTreeSet<_>>()
+        );
+    }
 }

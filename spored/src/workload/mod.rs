@@ -110,6 +110,7 @@ impl Workload {
     pub(crate) fn start(&self, command: &[String], env: &BTreeMap<String, String>) {
         // Not the path of the program: that may have been replaced by a newer agent.
         let spawned = Command::new("/proc/self/exe")
+            .arg0("spored")
             .arg("exec-workload")
             .args(["--state-dir".as_ref(), self.dir.as_os_str()])
             .args(["--log".as_ref(), self.log.as_os_str()])
@@ -196,5 +197,105 @@ impl Workload {
         {
             tracing::warn!("cannot send {signal:?} to the workload: {error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::{record::Process, *};
+
+    fn workload(dir: &TempDir, boot_id: &str) -> Workload {
+        Workload::new(
+            dir.path(),
+            &dir.path().join("log"),
+            boot_id,
+            &dir.path().join("done"),
+        )
+    }
+
+    fn begun(supervisor: Process) -> Begun {
+        Begun {
+            boot_id: "1".into(),
+            at: Timestamp::UNIX_EPOCH,
+            supervisor,
+            leader: None,
+        }
+    }
+
+    fn alive() -> Process {
+        Process::find(i32::try_from(std::process::id()).unwrap()).unwrap()
+    }
+
+    fn message(found: &Found) -> &str {
+        match found {
+            Found::Ended { exit, .. } => exit.message.as_deref().unwrap_or(""),
+            Found::Nothing | Found::Running(_) => panic!("{found:?}"),
+        }
+    }
+
+    #[test]
+    fn a_workload_runs_as_long_as_anybody_waits_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let workload = workload(&dir, "1");
+        assert_eq!(workload.find(), Found::Nothing);
+        workload.records.claim(&begun(alive())).unwrap();
+        assert_eq!(workload.find(), Found::Running(Timestamp::UNIX_EPOCH));
+    }
+
+    #[test]
+    fn a_restart_of_the_machine_ends_a_workload_once_and_for_all() {
+        let dir = tempfile::tempdir().unwrap();
+        workload(&dir, "1").records.claim(&begun(alive())).unwrap();
+        let found = workload(&dir, "2").find();
+        assert!(
+            message(&found).contains("restart of the machine"),
+            "{found:?}"
+        );
+        assert_eq!(workload(&dir, "3").find(), found, "recorded");
+    }
+
+    #[test]
+    fn a_workload_whose_supervisor_was_killed_runs_on_and_its_result_is_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let workload = workload(&dir, "1");
+        let dead = Process {
+            pid: alive().pid,
+            start: alive().start + 1,
+        };
+        let orphan = Begun {
+            leader: Some(alive()),
+            ..begun(dead)
+        };
+        workload.records.claim(&orphan).unwrap();
+        assert_eq!(workload.find(), Found::Running(Timestamp::UNIX_EPOCH));
+        workload.records.update(&begun(dead)).unwrap();
+        assert!(message(&workload.find()).contains("result is lost"));
+    }
+
+    #[tokio::test]
+    async fn what_the_workload_said_is_told_before_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let workload = workload(&dir, "1");
+        workload.records.claim(&begun(alive())).unwrap();
+        let exit = Exit {
+            at: Timestamp::UNIX_EPOCH,
+            code: Some(0),
+            message: None,
+        };
+        workload.records.finish(&exit).unwrap();
+        std::fs::write(&workload.completion_file, r#"{"status":"failed"}"#).unwrap();
+        let (sender, mut events) = mpsc::channel(8);
+        workload.watch(sender).await;
+        assert_eq!(
+            events.recv().await,
+            Some(Event::WorkloadStarted(Timestamp::UNIX_EPOCH))
+        );
+        let Some(Event::Completed(said)) = events.recv().await else {
+            panic!("it said so")
+        };
+        assert_eq!(said.succeeded, Some(false));
+        assert_eq!(events.recv().await, Some(Event::WorkloadEnded(exit)));
     }
 }

@@ -9,6 +9,7 @@ mod cleanup;
 mod command;
 pub mod controller;
 pub mod controlplane;
+pub mod demo;
 mod eventually;
 mod fault;
 mod http;

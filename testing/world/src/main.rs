@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use spore_world::{controlplane::ControlPlane, layout, up};
+use spore_world::{controlplane::ControlPlane, demo, layout, up};
 
 /// The local world: a real control plane, the EC2 stand-in, the controller.
 #[derive(Parser)]
@@ -19,6 +19,8 @@ enum Verb {
     Up,
     /// Stop it.
     Down,
+    /// Show the main job on a world of its own.
+    Demo,
     /// Stop the control plane that end-to-end tests share.
     TestDown,
 }
@@ -42,6 +44,7 @@ async fn run(verb: Verb) -> Result<()> {
             println!("{}", next_steps());
         }
         Verb::Down => up::down()?,
+        Verb::Demo => demo::demo().await?,
         Verb::TestDown => ControlPlane::stop(&layout::local("test"))?,
     }
     Ok(())

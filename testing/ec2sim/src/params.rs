@@ -128,6 +128,31 @@ impl Params {
             .collect()
     }
 
+    /// The children by name.
+    pub(crate) fn children(&self) -> impl Iterator<Item = (&str, &Params)> {
+        self.children
+            .iter()
+            .map(|(name, child)| (name.as_str(), child))
+    }
+
+    /// Everything below this node as pairs of dotted names and values, names relative to it.
+    pub(crate) fn pairs(&self) -> Vec<(String, String)> {
+        let mut pairs = Vec::new();
+        for (name, child) in self.children() {
+            child.collect_pairs(name, &mut pairs);
+        }
+        pairs
+    }
+
+    fn collect_pairs(&self, path: &str, pairs: &mut Vec<(String, String)>) {
+        if let Some(value) = self.value() {
+            pairs.push((path.to_owned(), value.to_owned()));
+        }
+        for (name, child) in self.children() {
+            child.collect_pairs(&format!("{path}.{name}"), pairs);
+        }
+    }
+
     /// Whether the caller asked for a dry run.
     pub(crate) fn dry_run(&self) -> ApiResult<bool> {
         Ok(self.bool("DryRun")?.unwrap_or(false))

@@ -15,6 +15,11 @@ impl Xml {
     }
 
     /// The text written so far.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.out
+    }
+
+    /// The text written.
     pub(crate) fn into_string(self) -> String {
         self.out
     }

@@ -1,6 +1,7 @@
 //! Images.
 
-use super::{Ctx, tags, time};
+use super::describe_instances::check_ids;
+use super::{Ctx, done, tags, time};
 use crate::error::{ApiError, ApiResult};
 use crate::filters::{Filters, Values, maybe, one, shown};
 use crate::paging::{Page, PageRule};
@@ -200,4 +201,72 @@ fn write(xml: &mut Xml, region: &Region, image: &Image, now: Timestamp) {
     xml.text("usageOperation", "RunInstances");
     xml.opt("sourceInstanceId", image.source_instance.as_deref());
     tags::write(xml, region, &image.id);
+}
+
+/// CreateImage from an instance.
+pub(crate) fn create(ctx: &mut Ctx<'_>) -> ApiResult<Xml> {
+    let params = ctx.params();
+    let (instance_id, name) = (params.need("InstanceId")?, params.need("Name")?);
+    let _no_reboot = params.bool("NoReboot")?;
+    let description = params.str("Description").unwrap_or_default().to_owned();
+    let specs = tags::TagSpecs::parse(params, &["image", "snapshot"])?;
+    check_ids(ctx, &[instance_id])?;
+    let taken = ctx
+        .region()
+        .images
+        .values()
+        .find(|image| image.name == name && !image.public);
+    if let Some(image) = taken {
+        let message = format!("AMI name {name} is already in use by AMI {}", image.id);
+        return Err(ApiError::new("InvalidAMIName.Duplicate", message));
+    }
+    ctx.dry_run_ends()?;
+    let ready = ctx.now + ctx.world.core.config.pending;
+    let local = ctx.local();
+    let code = "InvalidInstanceID.NotFound";
+    let instance = local.region.instance(instance_id);
+    let instance = instance.ok_or_else(|| ApiError::not_found(code, "instance ID", instance_id))?;
+    let root = instance
+        .block_devices
+        .iter()
+        .find(|d| d.device == instance.root_device);
+    let root_size = root
+        .and_then(|d| local.region.volumes.get(&d.volume_id))
+        .map_or(8, |v| v.size);
+    let image = Image {
+        id: local.core.ids.fresh("ami"),
+        name: name.to_owned(),
+        description,
+        architecture: instance.architecture.clone(),
+        owner: local.region.account.clone(),
+        owner_alias: None,
+        public: false,
+        root_device: instance.root_device.clone(),
+        root_size,
+        snapshot_id: local.core.ids.fresh("snap"),
+        source_instance: Some(instance_id.to_owned()),
+        created_at: local.now,
+        available_at: ready,
+    };
+    tags::attach(local.region, &image.id, specs.of("image"));
+    tags::attach(local.region, &image.snapshot_id, specs.of("snapshot"));
+    let mut xml = Xml::new();
+    xml.text("imageId", &image.id);
+    local.region.images.insert(image.id.clone(), image);
+    Ok(xml)
+}
+
+/// DeregisterImage.
+pub(crate) fn deregister(ctx: &mut Ctx<'_>) -> ApiResult<Xml> {
+    let id = ctx.params().need("ImageId")?;
+    let image = find(ctx.region(), id)?;
+    if image.public {
+        let message = "You do not have permission to deregister this image.";
+        return Err(ApiError::new("AuthFailure", message));
+    }
+    ctx.dry_run_ends()?;
+    let region = ctx.local().region;
+    region.images.remove(id);
+    region.tags.remove(id);
+    Ok(done())
 }

@@ -3,6 +3,7 @@
 mod attributes;
 mod authorize;
 mod describe_instances;
+mod fleet;
 mod iam;
 mod images;
 mod instance_filters;
@@ -13,11 +14,14 @@ mod lifecycle;
 mod listing;
 mod network;
 mod placement;
+pub(crate) mod replay;
+mod reservations;
 mod run_instances;
 mod spot;
 mod ssm;
 mod sts;
 mod tags;
+mod templates;
 mod types;
 mod volumes;
 mod zones;
@@ -90,10 +94,15 @@ impl<'a> Ctx<'a> {
             return Ok(());
         }
         let bucket = format!("{}/{}", self.place.account, self.place.region);
+        // What a fleet launches counts as launched by RunInstances.
+        let action = match self.call.action.as_str() {
+            "CreateFleet" => "RunInstances",
+            action => action,
+        };
         self.world
             .core
             .limits
-            .take_resources(&bucket, &self.call.action, count, self.now)
+            .take_resources(&bucket, action, count, self.now)
     }
 }
 
@@ -101,7 +110,11 @@ impl<'a> Ctx<'a> {
 pub(crate) fn dispatch(ctx: &mut Ctx<'_>) -> ApiResult<Answer> {
     authorize::check(ctx)?;
     match ctx.call.service {
-        Service::Ec2 => ec2(ctx).map(Answer::Xml),
+        // A repeated launch answers with the instances as they are now, not as they were.
+        Service::Ec2 if ctx.call.action == "RunInstances" => {
+            run_instances::run(ctx).map(Answer::Xml)
+        }
+        Service::Ec2 => replay::once(ctx, ec2).map(Answer::Xml),
         Service::Sts => sts::dispatch(ctx).map(Answer::Xml),
         Service::Iam => iam::dispatch(ctx).map(Answer::Xml),
         Service::Ssm => ssm::dispatch(ctx).map(Answer::Json),
@@ -110,7 +123,6 @@ pub(crate) fn dispatch(ctx: &mut Ctx<'_>) -> ApiResult<Answer> {
 
 fn ec2(ctx: &mut Ctx<'_>) -> ApiResult<Xml> {
     match ctx.call.action.as_str() {
-        "RunInstances" => run_instances::run(ctx),
         "DescribeInstances" => describe_instances::describe(ctx),
         "TerminateInstances" => lifecycle::terminate(ctx),
         "StopInstances" => lifecycle::stop(ctx),
@@ -126,6 +138,21 @@ fn ec2(ctx: &mut Ctx<'_>) -> ApiResult<Xml> {
         "ModifyInstanceAttribute" => attributes::modify(ctx),
         "ModifyInstanceMetadataOptions" => attributes::modify_metadata(ctx),
         "DescribeImages" => images::describe(ctx),
+        "CreateImage" => images::create(ctx),
+        "DeregisterImage" => images::deregister(ctx),
+        "CreateLaunchTemplate" => templates::create(ctx),
+        "CreateLaunchTemplateVersion" => templates::create_version(ctx),
+        "DescribeLaunchTemplates" => templates::describe(ctx),
+        "DescribeLaunchTemplateVersions" => templates::describe_versions(ctx),
+        "ModifyLaunchTemplate" => templates::modify(ctx),
+        "DeleteLaunchTemplate" => templates::delete(ctx),
+        "CreateFleet" => fleet::create(ctx),
+        "DescribeFleets" => fleet::describe(ctx),
+        "DeleteFleets" => fleet::delete(ctx),
+        "CreateCapacityReservation" => reservations::create(ctx),
+        "DescribeCapacityReservations" => reservations::describe(ctx),
+        "ModifyCapacityReservation" => reservations::modify(ctx),
+        "CancelCapacityReservation" => reservations::cancel(ctx),
         "DescribeRegions" => zones::regions(ctx),
         "DescribeAvailabilityZones" => zones::zones(ctx),
         "DescribeSpotPriceHistory" => spot::price_history(ctx),

@@ -65,7 +65,9 @@ impl TagSpecs {
     /// Reads `TagSpecification.N`; only the kinds that the call makes are allowed.
     pub(crate) fn parse(params: &Params, allowed: &[&str]) -> ApiResult<Self> {
         let mut specs: BTreeMap<String, Tags> = BTreeMap::new();
-        for spec in params.list("TagSpecification") {
+        // EC2 names this list in two ways.
+        let names = ["TagSpecification", "TagSpecifications"];
+        for spec in names.iter().flat_map(|name| params.list(name)) {
             let kind = spec.need("ResourceType")?;
             if !allowed.contains(&kind) {
                 let message =
@@ -83,6 +85,14 @@ impl TagSpecs {
             check_count(tags.len())?;
         }
         Ok(Self(specs))
+    }
+
+    /// Adds a tag that EC2 itself gives.
+    pub(crate) fn add_system(&mut self, kind: &str, key: &str, value: &str) {
+        self.0
+            .entry(kind.to_owned())
+            .or_default()
+            .insert(key.to_owned(), value.to_owned());
     }
 
     /// The tags for one kind of resource.
@@ -112,10 +122,15 @@ fn check_key(key: &str) -> ApiResult<()> {
             "Tag key exceeds the maximum length of {MAX_KEY} characters."
         ));
     }
-    if key.to_ascii_lowercase().starts_with("aws:") {
+    if is_reserved(key) {
         return refuse("Tag keys starting with 'aws:' are reserved for internal use.".to_owned());
     }
     Ok(())
+}
+
+/// Keys of EC2's own tags; they do not count and cannot be changed.
+fn is_reserved(key: &str) -> bool {
+    key.to_ascii_lowercase().starts_with("aws:")
 }
 
 fn check_count(count: usize) -> ApiResult<()> {
@@ -224,7 +239,11 @@ pub(crate) fn create(ctx: &mut Ctx<'_>) -> ApiResult<Xml> {
         let new = tags
             .keys()
             .filter(|key| present.is_none_or(|have| !have.contains_key(*key)));
-        check_count(present.map_or(0, BTreeMap::len) + new.count())?;
+        let own = present
+            .into_iter()
+            .flatten()
+            .filter(|(key, _)| !is_reserved(key));
+        check_count(own.count() + new.count())?;
         let shown = region
             .instance(id)
             .is_some_and(|i| i.metadata.instance_tags == "enabled");
@@ -260,7 +279,7 @@ pub(crate) fn delete(ctx: &mut Ctx<'_>) -> ApiResult<Xml> {
             continue;
         };
         if wanted.is_empty() {
-            tags.clear();
+            tags.retain(|key, _| is_reserved(key));
         }
         for (key, value) in &wanted {
             if value.is_none_or(|value| tags.get(*key).is_some_and(|have| have == value)) {

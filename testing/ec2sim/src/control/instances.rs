@@ -231,7 +231,10 @@ fn interrupt(sim: &Sim, id: &str, wish: &Interruption) -> Handled {
     };
     let action = wish.action.as_ref().unwrap_or(&asked_for);
     if !["terminate", "stop", "hibernate"].contains(&action.as_str()) {
-        return Err(refusal(400, format!("'{action}' is no interruption action")));
+        return Err(refusal(
+            400,
+            format!("'{action}' is no interruption action"),
+        ));
     }
     at_home(sim, id, |local| {
         let at: Timestamp = local.now + Duration::from_secs(wish.in_seconds);

@@ -8,6 +8,7 @@ use super::instance::Instance;
 use super::network::{Interface, InternetGateway, RouteTable, SecurityGroup, Subnet, Vpc};
 use super::storage::{Image, Volume};
 use super::zones::{Zone, zones};
+use crate::api::replay::Replay;
 use crate::filters::Tags;
 
 /// A key pair.
@@ -154,6 +155,21 @@ pub(crate) struct TemplateVersion {
     pub(crate) data: Vec<(String, String)>,
 }
 
+/// A fleet of type instant.
+#[derive(Debug, Clone)]
+pub(crate) struct Fleet {
+    /// Its id.
+    pub(crate) id: String,
+    /// The client token of its call.
+    pub(crate) client_token: String,
+    /// When it was made.
+    pub(crate) created_at: Timestamp,
+    /// The instances it launched.
+    pub(crate) instances: Vec<String>,
+    /// Whether it has been deleted.
+    pub(crate) deleted: bool,
+}
+
 /// What a client token stands for.
 #[derive(Debug, Clone)]
 pub(crate) struct LaunchRecord {
@@ -180,6 +196,8 @@ pub(crate) struct Region {
     pub(crate) retired: HashMap<String, Instance>,
     /// Client tokens of launches.
     pub(crate) launches: HashMap<String, LaunchRecord>,
+    /// Answers to calls with client tokens, by API and token.
+    pub(crate) replays: HashMap<(String, String), Replay>,
     /// Volumes by id.
     pub(crate) volumes: BTreeMap<String, Volume>,
     /// Network interfaces by id.
@@ -206,6 +224,8 @@ pub(crate) struct Region {
     pub(crate) reservations: BTreeMap<String, CapacityReservation>,
     /// Launch templates by id.
     pub(crate) templates: BTreeMap<String, LaunchTemplate>,
+    /// Fleets by id.
+    pub(crate) fleets: BTreeMap<String, Fleet>,
     /// SSM parameters by name.
     pub(crate) parameters: BTreeMap<String, SsmParameter>,
     /// Spot prices that tests have set: by type and zone.
@@ -225,6 +245,7 @@ impl Region {
             order: HashMap::new(),
             retired: HashMap::new(),
             launches: HashMap::new(),
+            replays: HashMap::new(),
             volumes: BTreeMap::new(),
             interfaces: BTreeMap::new(),
             vpcs: BTreeMap::new(),
@@ -238,6 +259,7 @@ impl Region {
             spot_requests: BTreeMap::new(),
             reservations: BTreeMap::new(),
             templates: BTreeMap::new(),
+            fleets: BTreeMap::new(),
             parameters: BTreeMap::new(),
             spot_prices: BTreeMap::new(),
             tags: BTreeMap::new(),

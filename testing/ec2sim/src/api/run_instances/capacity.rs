@@ -154,14 +154,24 @@ fn subject(ctx: &Ctx<'_>, request: &Request, zone: &str) -> Subject {
     }
 }
 
+/// The names under which capacity faults may be about this call: a fleet launches as well.
+fn actions<'a>(ctx: &Ctx<'a>) -> impl Iterator<Item = &'a str> {
+    let own = ctx.call.action.as_str();
+    std::iter::once("RunInstances").chain((own != "RunInstances").then_some(own))
+}
+
 fn shortage(ctx: &Ctx<'_>, request: &Request, zone: &str) -> Option<Shortage> {
-    let subject = subject(ctx, request, zone);
-    let target = Target {
-        action: &ctx.call.action,
-        access_key: &ctx.caller.access_key,
-        subject: &subject,
-    };
-    ctx.world.core.faults.shortage(&target)
+    let subject = &subject(ctx, request, zone);
+    let access_key = &ctx.caller.access_key;
+    actions(ctx)
+        .filter_map(|action| {
+            ctx.world.core.faults.shortage(&Target {
+                action,
+                access_key,
+                subject,
+            })
+        })
+        .min_by_key(|shortage| shortage.available)
 }
 
 fn consume(ctx: &mut Ctx<'_>, request: &Request, zones: &[&str], got: Option<(usize, &str)>) {

@@ -8,7 +8,7 @@ pub(crate) mod options;
 mod request;
 
 use super::Ctx;
-use super::instance_xml;
+use super::{instance_xml, replay, templates};
 use crate::error::{ApiError, ApiResult};
 use crate::params::Params;
 use crate::world::instance::Instance;
@@ -22,7 +22,14 @@ const MAX_TOKEN: usize = 64;
 /// RunInstances.
 pub(crate) fn run(ctx: &mut Ctx<'_>) -> ApiResult<Xml> {
     let params = ctx.params();
-    let ids = launch(ctx, params)?;
+    let ids = match params.get("LaunchTemplate") {
+        Some(template) => {
+            let version = templates::resolve(ctx, template)?;
+            let merged = templates::merge(&version, params);
+            launch(ctx, &merged, &version.system_tags())?
+        }
+        None => launch(ctx, params, &[])?,
+    };
     let region = ctx.region();
     let launched: Vec<&Instance> = ids.iter().filter_map(|id| known(region, id)).collect();
     let mut xml = Xml::new();
@@ -36,23 +43,29 @@ fn known<'a>(region: &'a Region, id: &str) -> Option<&'a Instance> {
 }
 
 /// Launches what the parameters ask for, or finds what the same token launched before.
-pub(crate) fn launch(ctx: &mut Ctx<'_>, params: &Params) -> ApiResult<Vec<String>> {
+/// The instances get the system tags beside their own.
+pub(crate) fn launch(
+    ctx: &mut Ctx<'_>,
+    params: &Params,
+    system_tags: &[(&str, String)],
+) -> ApiResult<Vec<String>> {
     let token = params.str("ClientToken").filter(|token| !token.is_empty());
     if token.is_some_and(|token| token.len() > MAX_TOKEN || !token.is_ascii()) {
         let message = format!("ClientToken must be at most {MAX_TOKEN} ASCII characters.");
         return Err(ApiError::new("InvalidParameterValue", message));
     }
-    let fingerprint = params.fingerprint(&["ClientToken", "DryRun", "Action", "Version"]);
+    let fingerprint = replay::fingerprint(params);
     if let Some(record) = token.and_then(|token| ctx.region().launches.get(token)) {
         if record.fingerprint != fingerprint {
-            let message = "Arguments on this idempotent request are inconsistent with arguments \
-                           used in previous request(s).";
-            return Err(ApiError::new("IdempotentParameterMismatch", message));
+            return Err(replay::mismatch());
         }
         params.settle();
         return Ok(record.instances.clone());
     }
-    let request = Request::parse(ctx, params)?;
+    let mut request = Request::parse(ctx, params)?;
+    for (key, value) in system_tags {
+        request.tags.add_system("instance", key, value);
+    }
     ctx.dry_run_ends()?;
     ctx.take_resources(request.max)?;
     let grant = capacity::find(ctx, &request)?;

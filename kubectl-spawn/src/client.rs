@@ -1,17 +1,19 @@
 //! The connection to the cluster, and what its answers mean.
 
-use std::{env, future::Future, path::PathBuf, time::Duration};
+use std::{future::Future, time::Duration};
 
 use kube::{
-    Api, Client, Config, Resource, ResourceExt,
+    Api, Client, Resource, ResourceExt,
     api::{ApiResource, DynamicObject, ListParams, PartialObjectMeta, PostParams, Request},
-    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
-    core::Status,
 };
 use serde_json::Value;
 use spore_crds::SporeInstance;
 
-use crate::{cli::Global, error::Error};
+use crate::{
+    cli::Global,
+    error::{Error, chain},
+    kubeconfig,
+};
 
 /// The resource's name in full, as in RBAC rules.
 pub(crate) const RESOURCE: &str = "sporeinstances.spore.host";
@@ -29,7 +31,8 @@ pub(crate) struct Cluster {
     pub(crate) namespace: String,
     /// The URL of the API server.
     pub(crate) server: String,
-    context: String,
+    /// The kubeconfig context.
+    pub(crate) context: String,
     patience: Option<Duration>,
     namespace_said: bool,
 }
@@ -45,7 +48,7 @@ pub(crate) struct Listed {
 impl Cluster {
     /// Reads the kubeconfig. Nothing is sent yet.
     pub(crate) async fn connect(global: &Global) -> Result<Self, Error> {
-        let (mut config, context) = config(global).await?;
+        let (mut config, context) = kubeconfig::load(global).await?;
         config.connect_timeout = Some(
             global
                 .request_timeout
@@ -203,135 +206,11 @@ impl Cluster {
         };
         self.ask("create", RESOURCE, answer).await
     }
-
-    /// What a failure means.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "all other failures are about one request, and a new one would be too"
-    )]
-    pub(crate) fn explain(
-        &self,
-        verb: &'static str,
-        resource: &'static str,
-        error: &kube::Error,
-    ) -> Error {
-        match error {
-            kube::Error::Api(status) => self.explain_status(verb, resource, status),
-            kube::Error::HyperError(_) | kube::Error::Service(_) => Error::Unreachable {
-                server: self.server.clone(),
-                context: self.context.clone(),
-                detail: root(error),
-            },
-            kube::Error::Auth(_) => Error::Unauthorized {
-                context: self.context.clone(),
-                detail: chain(error),
-            },
-            other => Error::Api {
-                verb,
-                resource,
-                detail: chain(other),
-            },
-        }
-    }
-
-    fn explain_status(&self, verb: &'static str, resource: &'static str, status: &Status) -> Error {
-        let detail = status.message.clone();
-        let details = status.details.as_ref();
-        let name = details
-            .map(|details| details.name.clone())
-            .unwrap_or_default();
-        if status.is_forbidden() {
-            Error::Forbidden {
-                verb,
-                resource,
-                namespace: self.namespace.clone(),
-                detail: reason_of(&detail),
-            }
-        } else if status.code == 401 {
-            Error::Unauthorized {
-                context: self.context.clone(),
-                detail,
-            }
-        } else if status.is_already_exists() {
-            Error::Exists {
-                name,
-                namespace: self.namespace.clone(),
-            }
-        } else if status.is_conflict() {
-            Error::Busy(name)
-        } else if status.is_not_found()
-            && details.is_some_and(|details| details.kind == "namespaces")
-        {
-            Error::NoNamespace(name)
-        } else if status.is_not_found() && name.is_empty() {
-            Error::NotInstalled {
-                context: self.context.clone(),
-            }
-        } else if status.is_not_found() {
-            Error::NotFound {
-                name,
-                namespace: self.namespace.clone(),
-                nearest: None,
-            }
-        } else if status.is_invalid() || status.code == 400 {
-            Error::Refused(detail)
-        } else {
-            Error::Api {
-                verb,
-                resource,
-                detail,
-            }
-        }
-    }
 }
 
 /// What the API calls a spore.
 pub(crate) fn resource() -> ApiResource {
     ApiResource::erase::<SporeInstance>(&())
-}
-
-async fn config(global: &Global) -> Result<(Config, String), Error> {
-    let options = KubeConfigOptions {
-        context: global.context.clone(),
-        ..KubeConfigOptions::default()
-    };
-    let said = |error: KubeconfigError| Error::Config(chain(&error));
-    let kubeconfig = match &global.kubeconfig {
-        Some(file) => Kubeconfig::read_from(file).map(Some),
-        None => from_environment(),
-    };
-    let Some(kubeconfig) = kubeconfig.map_err(said)? else {
-        let config =
-            Config::incluster().map_err(|_| Error::Config("there is no kubeconfig".into()))?;
-        return Ok((config, "in-cluster".into()));
-    };
-    let context = options
-        .context
-        .clone()
-        .or_else(|| kubeconfig.current_context.clone())
-        .unwrap_or_default();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &options)
-        .await
-        .map_err(said)?;
-    Ok((config, context))
-}
-
-/// The merged files of `KUBECONFIG`, else `~/.kube/config`. Files that do not exist are passed over,
-/// as kubectl does.
-fn from_environment() -> Result<Option<Kubeconfig>, KubeconfigError> {
-    let files = match env::var_os("KUBECONFIG").filter(|value| !value.is_empty()) {
-        Some(list) => env::split_paths(&list).collect(),
-        None => env::home_dir()
-            .map(|home| home.join(".kube/config"))
-            .into_iter()
-            .collect::<Vec<_>>(),
-    };
-    files
-        .into_iter()
-        .filter(|file: &PathBuf| file.is_file())
-        .map(Kubeconfig::read_from)
-        .reduce(|one, other| one?.merge(other?))
-        .transpose()
 }
 
 /// The known name nearest to one that is not there, if it is near enough to be a slip.
@@ -345,39 +224,10 @@ pub(crate) fn nearest(name: &str, known: &[String]) -> Option<String> {
         .map(|(_, other)| other.clone())
 }
 
-/// An API server's refusal begins with the resource's name, which is said already.
-fn reason_of(message: &str) -> String {
-    match message.split_once("is forbidden: ") {
-        Some((_, reason)) => reason.to_owned(),
-        None => message.to_owned(),
-    }
-}
-
-/// An error and its causes in one line, without what is said twice.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    text
-}
-
-/// The innermost cause: what lies around it only names libraries.
-fn root(error: &kube::Error) -> String {
-    let mut innermost: &dyn std::error::Error = error;
-    while let Some(inner) = innermost.source() {
-        innermost = inner;
-    }
-    innermost.to_string()
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use kube::Config;
+
     use super::*;
 
     #[test]
@@ -388,9 +238,24 @@ mod tests {
         assert_eq!(nearest("database", &known), None);
     }
 
-    #[test]
-    fn a_refusal_does_not_name_the_resource_twice() {
-        let message = "sporeinstances.spore.host is forbidden: User \"eve\" cannot list resource";
-        assert_eq!(reason_of(message), "User \"eve\" cannot list resource");
+    pub(crate) fn cluster() -> Cluster {
+        let config = Config::new("https://127.0.0.1:1".parse().unwrap());
+        crate::install_crypto();
+        Cluster {
+            client: Client::try_from(config).unwrap(),
+            namespace: "lab".into(),
+            server: "https://127.0.0.1:1".into(),
+            context: "test".into(),
+            patience: None,
+            namespace_said: true,
+        }
+    }
+
+    #[tokio::test]
+    async fn further_commands_name_the_namespace_only_if_the_user_did() {
+        let mut cluster = cluster();
+        assert_eq!(cluster.target("train"), "train -n lab");
+        cluster.namespace_said = false;
+        assert_eq!(cluster.target("train"), "train");
     }
 }

@@ -49,12 +49,13 @@ pub(crate) fn answered() -> bool {
 fn for_kubectl(mut words: Vec<OsString>) -> String {
     words.insert(0, PROGRAM.into());
     let last = words.len() - 1;
-    let candidates = engine::complete(&mut Cli::command(), words, last, None).unwrap_or_default();
+    let flags_wanted = words[last].to_string_lossy().starts_with('-');
+    let mut candidates =
+        engine::complete(&mut Cli::command(), words, last, None).unwrap_or_default();
+    // As kubectl does: flags only for who has begun one.
+    candidates.retain(|candidate| flags_wanted || !is_flag(candidate));
     let mut text = String::new();
-    for candidate in candidates
-        .iter()
-        .filter(|candidate| !candidate.is_hide_set())
-    {
+    for candidate in candidates {
         text.push_str(&candidate.get_value().to_string_lossy());
         if let Some(help) = candidate.get_help() {
             text.push('\t');
@@ -63,6 +64,10 @@ fn for_kubectl(mut words: Vec<OsString>) -> String {
         text.push('\n');
     }
     text + NO_FILES + "\n"
+}
+
+fn is_flag(candidate: &CompletionCandidate) -> bool {
+    candidate.get_value().to_string_lossy().starts_with('-')
 }
 
 /// The names of the namespace's spores that begin like this.
@@ -130,6 +135,9 @@ mod tests {
             answer,
             "status\tShow what a spore is, why it waits, and what ends it when\n:4\n"
         );
+        let answer = for_kubectl(words("--req"));
+        assert!(answer.starts_with("--request-timeout\t"), "{answer}");
+        assert!(!for_kubectl(words("completion ")).contains("--"));
         let answer = for_kubectl(words("launch --on-idle "));
         assert!(
             answer.starts_with("terminate\t") && answer.contains("\nstop\t"),

@@ -58,7 +58,7 @@ pub(crate) enum Error {
     Forbidden {
         verb: &'static str,
         resource: &'static str,
-        namespace: String,
+        place: String,
         detail: String,
     },
     /// The API is not installed.
@@ -119,6 +119,9 @@ pub(crate) enum Error {
     /// Ctrl-C.
     #[error("interrupted: {what}")]
     Interrupted { what: String, advice: String },
+    /// The user said no.
+    #[error("nothing was deleted")]
+    Declined,
     /// Anything else that the API server or the way to it reported.
     #[error("cannot {verb} {resource}: {detail}")]
     Api {
@@ -132,6 +135,20 @@ pub(crate) enum Error {
     /// The operating system refuses what every program needs.
     #[error("cannot start: {0}")]
     Runtime(#[source] io::Error),
+}
+
+/// An error and its causes in one line, without what is said twice.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        cause = inner.source();
+    }
+    text
 }
 
 /// Words for conditions that mean: EC2 has none, or the account may not have more.
@@ -161,6 +178,7 @@ impl Error {
             | Self::Exists { .. }
             | Self::Refused(_)
             | Self::Busy(_)
+            | Self::Declined
             | Self::Stalled { .. }
             | Self::Ended { .. }
             | Self::Api { .. }
@@ -180,7 +198,10 @@ impl Error {
             Self::Unreachable { .. } => "Check that the cluster runs and that this is the right context: `kubectl cluster-info`.".into(),
             Self::Slow { .. } => "Allow more time with --request-timeout.".into(),
             Self::Unauthorized { context, .. } => format!("Log in again, or correct the user of context {context}: `kubectl auth whoami` must succeed."),
-            Self::Forbidden { verb, resource, namespace, .. } => format!("Ask an administrator for the verb {verb} on {resource} in namespace {namespace}; `kubectl auth can-i {verb} {resource} -n {namespace}` tells when you have it."),
+Self::Forbidden { verb, resource, place, .. } => {
+                let role = if ["get", "list", "watch"].contains(verb) { "view" } else { "edit" };
+                format!("Ask an administrator for the verb {verb} on {resource}; the cluster role {role} has it. `kubectl auth can-i {verb} {resource} {place}` tells when you have it.")
+            }
             Self::NotInstalled { .. } => "Install it with `helm install spore charts/spore -n spore-system --create-namespace`, or choose another cluster with --context.".into(),
             Self::NotFound { nearest: Some(nearest), .. } => format!("Did you mean {nearest}?"),
             Self::NotFound { nearest: None, .. } => "`kubectl spawn list --all` shows the spores of this namespace, `kubectl spawn list -A --all` those of all.".into(),
@@ -188,9 +209,9 @@ impl Error {
             Self::Exists { name, namespace } => format!("Look at it with `kubectl spawn status {name} -n {namespace}`; choose another name, or delete it first with `kubectl spawn delete {name} -n {namespace}`."),
             Self::Refused(_) => "`kubectl explain sporeinstance.spec` describes every field.".into(),
             Self::Busy(_) => "Try again.".into(),
-            Self::Stalled { target, .. } => format!("The spore stays until you delete it: `kubectl spawn delete {target}`."),
+            Self::Stalled { target, .. } => format!("The spore stays: put that right and it goes on, or give up with `kubectl spawn delete {target}`."),
             Self::WorkloadFailed { target, .. } => format!("`kubectl spawn status {target}` shows what is known of it."),
-            Self::Deleted(_) | Self::Api { .. } | Self::Output(_) | Self::Runtime(_) => return None,
+            Self::Deleted(_) | Self::Declined | Self::Api { .. } | Self::Output(_) | Self::Runtime(_) => return None,
         })
     }
 }

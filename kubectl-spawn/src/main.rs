@@ -9,9 +9,11 @@ mod client;
 mod cmd;
 mod complete;
 mod error;
+mod kubeconfig;
 mod manifest;
 mod print;
 mod progress;
+mod refusal;
 mod steps;
 mod watch;
 

@@ -58,19 +58,11 @@ impl Progress {
             if self.shown.get(&row.name) == Some(row) {
                 continue;
             }
-            match &self.screen {
-                Some(screen) => {
-                    let bar = self
-                        .bars
-                        .entry(row.name.clone())
-                        .or_insert_with(|| screen.add(spinner()));
-                    draw(bar, row);
-                }
-                None => {
-                    if let Some(line) = plain(&self.title, row) {
-                        print::note(&line);
-                    }
-                }
+            if let Some(screen) = &self.screen {
+                let bar = self.bars.entry(row.name.clone());
+                draw(bar.or_insert_with(|| screen.add(bar_of(row))), row);
+            } else if let Some(line) = plain(&self.title, row) {
+                print::note(&line);
             }
             self.shown.insert(row.name.clone(), row.clone());
         }
@@ -95,9 +87,10 @@ impl Progress {
     }
 }
 
-fn spinner() -> ProgressBar {
-    let bar = ProgressBar::new_spinner();
-    bar.enable_steady_tick(Duration::from_millis(120));
+/// A bar that has its text before it is first drawn.
+fn bar_of(row: &Row) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+    draw(&bar, row);
     bar
 }
 
@@ -108,16 +101,19 @@ fn draw(bar: &ProgressBar, row: &Row) {
         Mark::Done => "{prefix:.green} {msg}",
         Mark::Failed => "{prefix:.red} {msg}",
     };
-    let style =
-        ProgressStyle::with_template(template).expect("the templates above are well-formed");
-    bar.set_style(style.tick_strings(&["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏", "⠏"]));
+    let style = ProgressStyle::with_template(template)
+        .expect("the templates above are well-formed")
+        .tick_strings(&["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏", "⠏"]);
     bar.set_prefix(if row.mark == Mark::Failed {
         "✗"
     } else {
         "✓"
     });
     bar.set_message(text(row));
-    if matches!(row.mark, Mark::Done | Mark::Failed) {
+    bar.set_style(style);
+    if row.mark == Mark::Doing {
+        bar.enable_steady_tick(Duration::from_millis(120));
+    } else {
         bar.disable_steady_tick();
         bar.tick();
     }

@@ -25,8 +25,11 @@ use crate::{
     watch::{self, Outcome, Seen},
 };
 
-/// What is said if deletions do not get on.
-const UNMOVED: &str = "Nothing has changed for a while. Does the controller run? `kubectl get pods -A -l app.kubernetes.io/name=spore`";
+/// What is said if nothing is done about a deletion.
+const UNSEEN: &str = "The controller does nothing about it yet. Does it run? `kubectl get pods -A -l app.kubernetes.io/name=spore`";
+
+/// What is said of a spore before the controller says anything.
+const WAITING: &str = "waiting for the controller";
 
 /// Delete spores and terminate their instances
 #[derive(Args, Debug)]
@@ -119,10 +122,7 @@ fn confirm(cluster: &Cluster, spores: &[SporeInstance]) -> Result<(), Error> {
     let _ = io::stdin().lock().read_line(&mut answer);
     match answer.trim().to_lowercase().as_str() {
         "y" | "yes" => Ok(()),
-        _ => Err(Error::Interrupted {
-            what: "nothing was deleted".into(),
-            advice: String::new(),
-        }),
+        _ => Err(Error::Declined),
     }
 }
 
@@ -177,16 +177,24 @@ async fn until_gone(
 ) -> Result<(), Error> {
     let names = waiting.keys().cloned().collect::<BTreeSet<_>>();
     let mut progress = Progress::new("delete");
+    // Whether it is known that the controller is at it, or was said that it is not.
+    let mut settled = false;
     let outcome = watch::follow(cluster, &names, timeout.0, |seen| {
         match seen {
             Seen::Is(spore) if waiting.get(&spore.name_any()) == Some(&spore.uid()) => {
-                progress.show(&[going(spore)]);
+                let row = going(spore);
+                settled |= row.detail != WAITING;
+                progress.show(&[row]);
             }
             // Another one of the same name: the one that was meant is gone.
             Seen::Is(spore) => gone(&mut waiting, &mut progress, &spore.name_any()),
             Seen::Gone(name) => gone(&mut waiting, &mut progress, name),
             Seen::Trouble(error) => progress.say(&format!("{error}; trying again")),
-            Seen::Quiet => progress.say(UNMOVED),
+            Seen::Quiet if settled => {}
+            Seen::Quiet => {
+                progress.say(UNSEEN);
+                settled = true;
+            }
         }
         waiting.is_empty().then_some(())
     })
@@ -224,7 +232,7 @@ fn going(spore: &SporeInstance) -> Row {
     let ready = status.and_then(|status| conditions::get(&status.conditions, conditions::READY));
     let detail = match (ready, spore.metadata.deletion_timestamp.is_some()) {
         (Some(ready), true) if ready.status != "True" => ready.message.clone(),
-        _ => "waiting for the controller".into(),
+        _ => WAITING.into(),
     };
     Row {
         name: spore.name_any(),

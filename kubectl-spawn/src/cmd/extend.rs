@@ -27,7 +27,7 @@ use crate::{
 /// The field manager of `spec.extendTo`, so that whatever manages the rest of the object keeps it.
 const MANAGER: &str = "kubectl-spawn-extend";
 /// How often somebody else may change the object between reading and writing.
-const TRIES: usize = 5;
+const TRIES: usize = 10;
 
 /// Give a spore more time
 #[derive(Args, Debug)]
@@ -187,6 +187,7 @@ fn told(name: &str, moved: &Move, now: Timestamp) -> String {
 async fn wait(cluster: &Cluster, args: &ExtendArgs, to: Timestamp) -> Result<(), Error> {
     let name = &args.name;
     let names = BTreeSet::from([name.clone()]);
+    let mut told = false;
     let outcome = watch::follow(cluster, &names, args.timeout.0, |seen| match seen {
         Seen::Is(spore) => {
             let status = spore.status.as_ref()?;
@@ -209,7 +210,9 @@ async fn wait(cluster: &Cluster, args: &ExtendArgs, to: Timestamp) -> Result<(),
             None
         }
         Seen::Quiet => {
-            print::note(UNSEEN);
+            if !std::mem::replace(&mut told, true) {
+                print::note(UNSEEN);
+            }
             None
         }
     })

@@ -1,26 +1,22 @@
 //! `kubectl spawn launch`.
 
-use std::collections::BTreeSet;
+mod wait;
 
 use clap::{Args, ValueEnum};
 use kube::{
     ResourceExt,
     api::{DynamicObject, PostParams},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use spore_core::{duration::Duration, lifecycle::Action};
-use spore_crds::{SporeInstance, conditions};
 
 use crate::{
     check,
     cli::{Format, Global, Limit, limit},
     client::Cluster,
-    error::{Error, is_capacity},
-    manifest,
-    print::{self, time},
-    progress::Progress,
-    steps::{self, WaitFor},
-    watch::{self, Outcome, Seen},
+    error::Error,
+    manifest, print,
+    steps::WaitFor,
 };
 
 /// The field manager of what this verb writes.
@@ -171,12 +167,12 @@ impl LaunchArgs {
 
 /// Launches.
 pub(crate) async fn run(args: LaunchArgs, global: &Global) -> Result<(), Error> {
+    let mut object = manifest::build(&args, global.namespace.as_deref())?;
     if args.dry_run == DryRun::Client {
-        let object = manifest::build(&args, global.namespace.as_deref())?;
         return print_draft(&object, &args);
     }
     let cluster = Cluster::connect(global).await?;
-    let object = manifest::build(&args, Some(&cluster.namespace))?;
+    object["metadata"]["namespace"] = json!(cluster.namespace);
     let params = PostParams {
         dry_run: args.dry_run == DryRun::Server,
         field_manager: Some(MANAGER.into()),
@@ -192,7 +188,7 @@ pub(crate) async fn run(args: LaunchArgs, global: &Global) -> Result<(), Error> 
         };
     }
     match args.wait_for() {
-        Some(wait_for) => wait(&cluster, created, &args, wait_for).await,
+        Some(wait_for) => wait::wait(&cluster, &created, &args, wait_for).await,
         None => announce(created, &args, &cluster),
     }
 }
@@ -222,124 +218,6 @@ fn announce(created: DynamicObject, args: &LaunchArgs, cluster: &Cluster) -> Res
             Ok(())
         }
     }
-}
-
-async fn wait(
-    cluster: &Cluster,
-    created: DynamicObject,
-    args: &LaunchArgs,
-    wait_for: WaitFor,
-) -> Result<(), Error> {
-    let name = created.name_any();
-    let uid = created.uid();
-    let target = cluster.target(&name);
-    match args.output {
-        None => print::line(&format!("{} created", print::full_name(&name)))?,
-        Some(Format::Name) => print::line(&print::full_name(&name))?,
-        Some(Format::Json | Format::Yaml) => {}
-    }
-    let mut last = None;
-    let mut warned = false;
-    let mut progress = Progress::new(&name);
-    let limit = args.limit(wait_for);
-    let names = BTreeSet::from([name.clone()]);
-    let outcome = watch::follow(cluster, &names, limit, |seen| match seen {
-        Seen::Is(spore) if spore.uid() == uid && spore.metadata.deletion_timestamp.is_none() => {
-            progress.show(&steps::rows(spore, wait_for));
-            last = Some(spore.clone());
-            steps::verdict(spore, wait_for, &target)
-        }
-        Seen::Is(_) | Seen::Gone(_) => Some(Err(Error::Deleted(name.clone()))),
-        Seen::Trouble(error) => {
-            progress.say(&format!("{error}; trying again"));
-            None
-        }
-        Seen::Quiet => {
-            if !warned && last.as_ref().is_none_or(steps::is_unseen) {
-                progress.say(steps::UNSEEN);
-                warned = true;
-            }
-            None
-        }
-    })
-    .await;
-    progress.finish();
-    let reached = match outcome? {
-        Outcome::Reached(reached) => reached,
-        Outcome::TimedOut => Err(timed_out(&name, &target, last.as_ref(), limit)),
-        Outcome::Interrupted => Err(Error::Interrupted {
-            what: format!("{name} goes on without you"),
-            advice: steps::how_to_go_on(&target),
-        }),
-    };
-    match args.output {
-        Some(format @ (Format::Json | Format::Yaml)) => {
-            let now = cluster.get_raw(&name).await;
-            reached?;
-            print::object(now?, format)
-        }
-        Some(Format::Name) => reached,
-        None => {
-            reached?;
-            last.map_or(Ok(()), |spore| print::line(&summary(&spore, wait_for)))
-        }
-    }
-}
-
-fn timed_out(
-    name: &str,
-    target: &str,
-    last: Option<&SporeInstance>,
-    limit: Option<std::time::Duration>,
-) -> Error {
-    let ready = last
-        .and_then(|spore| spore.status.as_ref())
-        .and_then(|status| conditions::get(&status.conditions, conditions::READY));
-    let what = match ready {
-        Some(ready) => format!("{name}: {}: {}", ready.reason, ready.message),
-        None => format!("{name} was not taken up by the controller"),
-    };
-    let seconds = limit.map_or(0, |limit| {
-        u32::try_from(limit.as_secs()).unwrap_or(u32::MAX)
-    });
-    Error::TimedOut {
-        after: Duration::from_secs(seconds).to_string(),
-        what,
-        advice: steps::how_to_go_on(target),
-        capacity: ready.is_some_and(|ready| ready.status != "True" && is_capacity(&ready.reason)),
-    }
-}
-
-/// What was waited for, in a line.
-fn summary(spore: &SporeInstance, wait_for: WaitFor) -> String {
-    let name = spore.name_any();
-    let status = spore.status.clone().unwrap_or_default();
-    let succeeded = conditions::get(&status.conditions, conditions::SUCCEEDED);
-    if let (WaitFor::Completion, Some(succeeded)) = (wait_for, succeeded) {
-        return format!("{name}: {}", succeeded.message);
-    }
-    if let Some(ended) = &status.ended {
-        return format!("{name} has ended: {}", ended.message);
-    }
-    let mut facts = Vec::new();
-    if let Some(instance) = &status.instance {
-        facts.push(instance.id.clone());
-        let kind = instance
-            .type_
-            .as_deref()
-            .unwrap_or(&spore.spec.instance_type);
-        facts.push(match &instance.zone {
-            Some(zone) => format!("{kind} in {zone}"),
-            None => kind.to_owned(),
-        });
-        facts.extend(instance.public_ip.clone());
-    }
-    facts.extend(
-        status
-            .deadline
-            .map(|deadline| format!("gone by {}", time::clock(deadline))),
-    );
-    format!("{name} is ready: {}", facts.join(", "))
 }
 
 #[cfg(test)]

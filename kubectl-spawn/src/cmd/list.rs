@@ -140,12 +140,13 @@ fn has_ended(spore: &SporeInstance) -> bool {
     ended && matches!(gone, Some(State::Succeeded | State::Failed | State::Ended))
 }
 
-/// Where a spore is: as launched, else as asked for.
+/// Where a spore is: as EC2 says, else as decided, else as asked for.
 pub(crate) fn region(spore: &SporeInstance) -> Option<String> {
     let status = spore.status.as_ref();
-    let launched = status.and_then(|status| status.launch.as_ref());
-    launched
-        .map(|launch| launch.plan.region.clone())
+    let described = status.and_then(|status| status.instance.as_ref()?.region.clone());
+    let decided = || Some(status?.launch.as_ref()?.plan.region.clone());
+    described
+        .or_else(decided)
         .or_else(|| spore.spec.region.clone())
 }
 

@@ -101,8 +101,8 @@ fn drop_dangerous_rights() -> Result<(), SetupError> {
     Ok(())
 }
 
-/// What every process of the machine finds in its environment. A real machine needs the two `AWS_`
-/// variables not, but neither has it a region variable: that is the metadata service's to say.
+/// What every process of the machine finds in its environment. The endpoints are the only difference
+/// from a real machine; as there, the region is for the metadata service to say.
 pub(super) fn environment(boot: &Boot) -> BTreeMap<String, String> {
     [
         ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"),
@@ -218,7 +218,9 @@ fn answer(stream: &UnixStream, events: &Sender<Event>) -> std::io::Result<()> {
         .map_err(|_| gone(mpsc::RecvError))?;
     let reply = replied.recv().map_err(gone)?;
     let mut out = stream;
-    writeln!(out, "{}", serde_json::to_string(&reply)?)
+    // Whoever asked may have been stopped meanwhile; what was asked is done all the same.
+    let _ = writeln!(out, "{}", serde_json::to_string(&reply)?);
+    Ok(())
 }
 
 /// Takes the runner's orders. Their end is the machine's end: it may not outlive its host.

@@ -57,7 +57,6 @@ fn install(instance: &Path, script: &[u8]) -> std::io::Result<PathBuf> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::io::Write as _;
 

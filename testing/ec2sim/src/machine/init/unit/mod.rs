@@ -207,7 +207,6 @@ fn parse_bool(key: &str, value: &str) -> Result<bool, String> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

@@ -268,7 +268,6 @@ impl Service {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::super::{Kind, parse};
     use super::*;

@@ -81,7 +81,6 @@ pub(super) fn parse_calendar(text: &str) -> Result<Timestamp, String> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

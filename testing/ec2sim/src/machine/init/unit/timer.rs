@@ -69,7 +69,6 @@ impl Timer {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::path::PathBuf;
 

@@ -327,7 +327,7 @@ async fn stop_signal() {
         }
         (Err(error), _) | (_, Err(error)) => {
             tracing::error!(%error, "cannot listen for signals; stopping takes a kill");
-            future::pending().await
+            future::pending::<()>().await;
         }
     }
 }

@@ -136,6 +136,10 @@ pub async fn reconcile(spore: Arc<SporeInstance>, ctx: Arc<Context>) -> Result<R
 
 /// What happens after a pass that failed.
 #[must_use]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature that the runtime calls"
+)]
 pub fn after_error(spore: Arc<SporeInstance>, error: &Error, ctx: Arc<Context>) -> Requeue {
     if error.is_stale() {
         ctx.metrics.reconciled("stale");

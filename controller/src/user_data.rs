@@ -101,6 +101,11 @@ cat > "$units/{service_name}" <<'SPORE_END'
 cat > "$units/{timer_name}" <<'SPORE_END'
 {timer}SPORE_END
 systemctl daemon-reload
+# A calendar timer whose moment is past when it is first armed never fires.
+if [ "$(date +%s)" -ge {power_off_at} ]; then
+  say "the deadline is over"
+  systemctl poweroff
+fi
 if ! systemctl enable --now {timer_name}; then
   minutes=$(( ({power_off_at} - $(date +%s)) / 60 + 1 ))
   say "no timer; falling back to shutdown in $minutes minutes"

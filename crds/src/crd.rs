@@ -61,7 +61,9 @@ fn fix_at_launch(crd: &mut CustomResourceDefinition) {
         else {
             continue;
         };
-        let rules = fixed_fields(root).map(fixed).collect::<Vec<_>>();
+        let rules = fixed_fields(root)
+            .map(|field| fixed(&field))
+            .collect::<Vec<_>>();
         root.x_kubernetes_validations
             .get_or_insert_default()
             .extend(rules);
@@ -80,8 +82,8 @@ fn fixed_fields(root: &JSONSchemaProps) -> impl Iterator<Item = String> + use<> 
         .filter(|field| !CHANGEABLE.contains(&field.as_str()))
 }
 
-fn fixed(field: String) -> ValidationRule {
-    let advice = match field.as_str() {
+fn fixed(field: &str) -> ValidationRule {
+    let advice = match field {
         "ttl" => "move the deadline with `kubectl spawn extend` or spec.extendTo",
         _ => "delete this spore and create another",
     };

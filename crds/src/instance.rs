@@ -1,5 +1,9 @@
 //! `SporeInstance`: one ephemeral EC2 instance.
 #![expect(
+    clippy::duplicated_attributes,
+    reason = "columns of a table repeat their attributes"
+)]
+#![expect(
     unreachable_pub,
     reason = "the schema derive copies the type into a function body"
 )]

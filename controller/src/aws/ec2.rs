@@ -4,8 +4,8 @@ use aws_sdk_ec2::types::{
     BlockDeviceMapping, EbsBlockDevice, Filter, HttpTokensState, IamInstanceProfileSpecification,
     Instance as Described, InstanceMarketOptionsRequest, InstanceMetadataEndpointState,
     InstanceMetadataOptionsRequest, InstanceMetadataTagsState, InstanceType, MarketType,
-    PlatformValues, ResourceType, ShutdownBehavior, SpotInstanceType, SpotMarketOptions, Tag,
-    TagSpecification, UsageClassType, VolumeType,
+    PlatformValues, ProcessorInfo, ResourceType, ShutdownBehavior, SpotInstanceType,
+    SpotMarketOptions, Tag, TagSpecification, UsageClassType, VolumeType,
 };
 use jiff::Timestamp;
 use spore_core::tags::{self, Identity, Report, Tags};
@@ -167,7 +167,7 @@ impl Aws {
         let offered = |class: &UsageClassType| info.supported_usage_classes().contains(class);
         let architectures = info
             .processor_info()
-            .map(|info| info.supported_architectures())
+            .map(ProcessorInfo::supported_architectures)
             .unwrap_or_default();
         let supports = |word: &str| architectures.iter().any(|a| a.as_str() == word);
         let architecture = if supports("arm64") {

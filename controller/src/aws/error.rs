@@ -38,34 +38,29 @@ where
             code: None,
             message: DisplayErrorContext(error).to_string(),
         },
-        SdkError::DispatchFailure(failure) if failure.is_other() || failure.is_user() => {
-            credentials_or_unclear(call, region, DisplayErrorContext(error).to_string())
-        }
-        _ => CloudError {
-            call,
-            region,
-            class: Class::Unclear,
-            code: None,
-            message: DisplayErrorContext(error).to_string(),
-        },
+        SdkError::DispatchFailure(_)
+        | SdkError::TimeoutError(_)
+        | SdkError::ResponseError(_)
+        | _ => unanswered(call, region, DisplayErrorContext(error).to_string()),
     }
 }
 
-/// The request never left if no credentials could be found for it.
-fn credentials_or_unclear(call: &'static str, region: String, message: String) -> CloudError {
-    let class = if message.contains("credentials") || message.contains("Credentials") {
-        Class::Denied
-    } else {
-        Class::Unclear
-    };
-    let message = match class {
-        Class::Denied => format!("no AWS credentials: {message}"),
-        _ => message,
-    };
+/// No answer came. Without credentials the request never left; otherwise it may have taken effect.
+fn unanswered(call: &'static str, region: String, message: String) -> CloudError {
+    if message.contains("credentials") || message.contains("Credentials") {
+        let message = format!("no AWS credentials: {message}");
+        return CloudError {
+            call,
+            region,
+            class: Class::Denied,
+            code: None,
+            message,
+        };
+    }
     CloudError {
         call,
         region,
-        class,
+        class: Class::Unclear,
         code: None,
         message,
     }

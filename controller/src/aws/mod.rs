@@ -109,8 +109,18 @@ impl Aws {
     {
         let result = result.map_err(|error| error::translate(call, region, &error));
         self.metrics.aws_call(call, region, result.as_ref().err());
-        if let Err(error) = &result {
-            tracing::warn!(call, region, class = ?error.class, code = error.code.as_deref(), "{}", error.message);
+        match &result {
+            // A question whether something is there: "no" is an answer, not a failure.
+            Err(error) if error.code.as_deref() == Some("NoSuchEntity") => {}
+            Err(error) => tracing::warn!(
+                call,
+                region,
+                class = ?error.class,
+                code = error.code.as_deref(),
+                "{}",
+                error.message
+            ),
+            Ok(_) => {}
         }
         result
     }

@@ -177,7 +177,7 @@ fn known_region<'a>(
     })
 }
 
-fn know<'a>(facts: &'a Facts, fact: Fact, now: Timestamp) -> Result<&'a Answer, Resolution> {
+fn know(facts: &Facts, fact: Fact, now: Timestamp) -> Result<&Answer, Resolution> {
     match facts.get(&fact, now) {
         Standing::Known(answer) => Ok(answer),
         Standing::Unknown => Err(Resolution::Need(vec![fact])),

@@ -249,7 +249,7 @@ fn what_the_spec_cannot_mean_is_said() {
             |spec| {
                 spec.command = (0..9_000_u64)
                     .map(|n| format!("{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
-                    .collect()
+                    .collect();
             },
             "UserDataTooLarge",
         ),

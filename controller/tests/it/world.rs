@@ -39,13 +39,13 @@ pub(crate) fn settings() -> Settings {
 }
 
 pub(crate) fn start() -> Timestamp {
-    "2026-11-21T10:00:00Z".parse().unwrap()
+    "2026-11-21T10:00:00Z".parse().expect("a time")
 }
 
 pub(crate) fn spore(change: impl FnOnce(&mut SporeInstanceSpec)) -> SporeInstance {
     let mut spec: SporeInstanceSpec =
         serde_json::from_value(serde_json::json!({ "instanceType": "m7i.large", "ttl": "1h" }))
-            .unwrap();
+            .expect("a spec");
     change(&mut spec);
     SporeInstance {
         metadata: ObjectMeta {
@@ -120,7 +120,7 @@ impl Ec2 {
             public_ip: None,
             launched_at: Some(now),
             client_token: Some(launch.token.clone()),
-            identity: Identity::from_tags(&launch.plan.tags).unwrap(),
+            identity: Identity::from_tags(&launch.plan.tags).expect("ours"),
             report: Report::default(),
             keep: false,
         };
@@ -136,7 +136,10 @@ impl Ec2 {
                 InstanceState::Pending => InstanceState::Running,
                 InstanceState::ShuttingDown => InstanceState::Terminated,
                 InstanceState::Stopping => InstanceState::Stopped,
-                other => other,
+                other @ (InstanceState::Running
+                | InstanceState::Stopped
+                | InstanceState::Terminated
+                | InstanceState::Unknown) => other,
             };
         }
     }
@@ -348,13 +351,13 @@ impl Loop {
     }
 
     pub(crate) fn condition(&self, type_: &str) -> (String, String) {
-        let status = self.spore.status.as_ref().unwrap();
-        let condition = spore_crds::conditions::get(&status.conditions, type_).unwrap();
+        let status = self.status();
+        let condition = spore_crds::conditions::get(&status.conditions, type_).expect("it is told");
         (condition.status.clone(), condition.reason.clone())
     }
 
     pub(crate) fn status(&self) -> &spore_crds::SporeInstanceStatus {
-        self.spore.status.as_ref().unwrap()
+        self.spore.status.as_ref().expect("a round was made")
     }
 }
 

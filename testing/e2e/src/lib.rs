@@ -1,5 +1,8 @@
 //! What the end-to-end tests share: writing spores and waiting for what becomes of them.
 
+pub mod ec2;
+mod kstatus;
+
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -9,10 +12,34 @@ use kube::{
 };
 use serde_json::{Value, json};
 use spore_crds::{SporeInstance, SporeInstanceStatus, conditions};
-use spore_world::{World, eventually};
+use spore_world::{World, WorldOptions, eventually};
+
+pub use kstatus::kstatus;
 
 /// How long anything may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A world without machines, for what is between controller and EC2.
+///
+/// # Panics
+/// If it cannot be started.
+pub async fn without_machines(name: &str) -> World {
+    let options = WorldOptions {
+        no_machines: true,
+        ..WorldOptions::default()
+    };
+    let world = World::start_with(name, options).await;
+    world.expect("a world starts")
+}
+
+/// What kubectl prints when it succeeds.
+///
+/// # Panics
+/// If it does not.
+pub async fn kubectl(world: &World, args: &[&str]) -> String {
+    let text = world.kubectl(args).await.and_then(|output| output.ok());
+    text.expect("kubectl succeeds")
+}
 
 /// The spores of a world.
 #[must_use]
@@ -89,4 +116,18 @@ pub fn told(status: &SporeInstanceStatus, condition: &str) -> (String, String) {
     conditions::get(&status.conditions, condition)
         .map(|condition| (condition.reason.clone(), condition.message.clone()))
         .unwrap_or_default()
+}
+
+/// Waits until a spore's end is recorded and its instance gone.
+pub async fn until_finished(world: &World, name: &str) -> SporeInstanceStatus {
+    until(world, name, "finished", |status| {
+        told(status, conditions::READY).0 == "Finished"
+    })
+    .await
+}
+
+/// Why a spore ended, empty if it has not.
+#[must_use]
+pub fn ended(status: &SporeInstanceStatus) -> &str {
+    status.ended.as_ref().map_or("", |ended| ended.reason.as_str())
 }

@@ -2,3 +2,6 @@
 //! chart's rights, and machines that boot the real agent through the real user data.
 
 mod faults;
+mod launch;
+mod locks;
+mod request;

@@ -140,11 +140,19 @@ pub enum WorkloadPhase {
     Succeeded,
     /// It ended badly.
     Failed,
+    /// It was stopped before it was done, because the instance ends.
+    Interrupted,
 }
 
 impl WorkloadPhase {
     /// Every phase, for tables and tests.
-    pub const ALL: [Self; 4] = [Self::None, Self::Running, Self::Succeeded, Self::Failed];
+    pub const ALL: [Self; 5] = [
+        Self::None,
+        Self::Running,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Interrupted,
+    ];
 
     /// The word used in tags and status.
     #[must_use]
@@ -154,6 +162,7 @@ impl WorkloadPhase {
             Self::Running => "Running",
             Self::Succeeded => "Succeeded",
             Self::Failed => "Failed",
+            Self::Interrupted => "Interrupted",
         }
     }
 }

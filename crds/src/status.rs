@@ -185,7 +185,7 @@ pub struct InstanceStatus {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadStatus {
-    /// None (no command), Running, Succeeded or Failed.
+    /// None (no command), Running, Succeeded, Failed or Interrupted (stopped before it was done).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
     /// Exit code; 128 plus the signal's number if a signal ended it.

@@ -8,7 +8,7 @@ use spore_controller::{
 use spore_core::{lifecycle::EndReason, tags::WorkloadPhase};
 use spore_crds::{Market, State, conditions::*};
 
-use crate::world::{Loop, NextRun, spore, start};
+use crate::world::{Loop, NextRun, REGION, failure, spore, start};
 
 /// A spore whose instance runs.
 fn running() -> Loop {
@@ -465,6 +465,36 @@ fn deletion_after_a_launch_that_never_happened_ends_when_absence_is_proven() {
     assert!(!it.released, "EC2's lists may lag by minutes");
     it.pass_time(300).list().settle();
     assert!(it.released);
+}
+
+#[test]
+fn a_deletion_that_cannot_go_on_says_why_and_what_to_do() {
+    let mut it = reporting();
+    it.delete().settle();
+    let error = failure("DescribeInstances", Class::Denied, "UnauthorizedOperation");
+    it.world.list_failed(REGION, error);
+    it.settle();
+    assert!(!it.released);
+    let message = &get(&it.status().conditions, READY).unwrap().message;
+    assert!(
+        message.contains("UnauthorizedOperation") && message.contains("spore.host/abandon"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_workload_that_its_deadline_interrupts_has_neither_succeeded_nor_failed() {
+    let mut it = reporting();
+    let instance = it.ec2.only();
+    instance.report.phase = Some(WorkloadPhase::Interrupted);
+    instance.report.end_reason = Some(EndReason::TTLExpired);
+    instance.state = InstanceState::Terminated;
+    it.pass_time(1).list().settle();
+    assert_eq!(it.status().state, Some(State::Ended));
+    assert_eq!(
+        it.condition(SUCCEEDED),
+        ("False".into(), "EndedBeforeCompletion".into())
+    );
 }
 
 #[test]

@@ -41,6 +41,12 @@ impl Planner<'_> {
             self.terminate(&instance.id);
         }
         let hold = !going.is_empty() || self.may_appear();
+        if let Some(error) = self.view.region.error.as_ref().filter(|_| hold) {
+            self.trouble = Some(format!(
+                "{error}; {}; deletion waits until EC2 says that the instance is gone, or until it is let go of with the annotation {ABANDON}=true",
+                error.class.advice()
+            ));
+        }
         (Some(Stage::Terminating), hold)
     }
 

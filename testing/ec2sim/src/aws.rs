@@ -280,7 +280,7 @@ fn accept(call: &Call, answer: Answer, request_id: &str) -> Reply {
             let namespace = query_namespace(call.service);
             let document = Xml::root(&format!("{action}Response"), namespace, |xml| {
                 xml.nest(&format!("{action}Result"), |xml| {
-                    xml.raw(&body.into_string())
+                    xml.raw(&body.into_string());
                 });
                 xml.nest("ResponseMetadata", |xml| xml.text("RequestId", request_id));
             });

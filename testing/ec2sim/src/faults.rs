@@ -102,6 +102,21 @@ pub(crate) enum Effect {
     ListLag(LagForm),
 }
 
+impl Effect {
+    /// Whether a call with this effect is never executed.
+    fn ends_call(&self) -> bool {
+        match self {
+            Self::Error(_) | Self::Throttle | Self::Reset => true,
+            Self::Status { after, .. } => !after,
+            Self::Capacity(_)
+            | Self::LoseReply
+            | Self::Delay(_)
+            | Self::Hold(_)
+            | Self::ListLag(_) => false,
+        }
+    }
+}
+
 /// An error to answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -260,8 +275,6 @@ pub(crate) struct Target<'a> {
 /// What capacity faults say about one pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Shortage {
-    /// The fault.
-    pub(crate) fault: u64,
     /// The AWS code.
     pub(crate) code: String,
     /// How many instances can still be launched there.
@@ -296,16 +309,20 @@ impl Faults {
         self.active.iter().map(|(id, fault)| (*id, fault))
     }
 
-    /// The effects on a call, in the order in which the faults were added; each is used once.
-    /// Capacity is not among them: it depends on the pool, and [`Faults::shortage`] tells it.
+    /// The effects on a call, in the order in which the faults were added; each is used once. One
+    /// that ends the call is the last: those behind it are kept for the next call. Capacity is not
+    /// among them: it depends on the pool, and [`Faults::shortage`] tells it.
     pub(crate) fn strike(&mut self, target: &Target<'_>) -> Vec<(u64, Effect)> {
         let mut effects = Vec::new();
         for (id, fault) in &mut self.active {
-            if !matches!(fault.effect, Effect::Capacity(_))
-                && applies(fault, target)
-                && use_once(fault)
-            {
+            if matches!(fault.effect, Effect::Capacity(_)) || !applies(fault, target) {
+                continue;
+            }
+            if use_once(fault) {
                 effects.push((*id, fault.effect.clone()));
+                if fault.effect.ends_call() {
+                    break;
+                }
             }
         }
         effects
@@ -316,13 +333,14 @@ impl Faults {
         let found = self.active.iter().filter(|(_, fault)| {
             applies(fault, target) && fault.skip == 0 && fault.times != Some(0)
         });
-        let shortages = found.filter_map(|(id, fault)| match &fault.effect {
-            Effect::Capacity(CapacityForm { code, available }) => Some(Shortage {
-                fault: *id,
+        let shortages = found.filter_map(|(_, fault)| {
+            let Effect::Capacity(CapacityForm { code, available }) = &fault.effect else {
+                return None;
+            };
+            Some(Shortage {
                 code: code.clone(),
                 available: *available,
-            }),
-            _ => None,
+            })
         });
         shortages.min_by_key(|shortage| shortage.available)
     }

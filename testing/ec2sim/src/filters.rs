@@ -111,6 +111,10 @@ pub(crate) fn maybe<'a, T: Into<Cow<'a, str>>>(value: Option<T>) -> Values<'a> {
 }
 
 /// A value that is not text by itself.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "callers pass numbers and flags"
+)]
 pub(crate) fn shown<'a>(value: impl ToString) -> Values<'a> {
     vec![Cow::Owned(value.to_string())]
 }

@@ -91,7 +91,10 @@ impl Sim {
                     .next()
                     .map(|at| at.duration_since(now).max(jiff::SignedDuration::ZERO))
             });
-            let wait = next.map_or(Duration::from_secs(3600), |d| d.unsigned_abs());
+            let wait = next.map_or(
+                Duration::from_secs(3600),
+                jiff::SignedDuration::unsigned_abs,
+            );
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.changed.notified() => {}

@@ -50,7 +50,7 @@ pub(crate) fn describe(ctx: &mut Ctx<'_>) -> ApiResult<Xml> {
         "kernel" | "ramdisk" => xml.nest(attribute, |_| {}),
         "enclaveOptions" => {
             xml.nest("enclaveOptions", |xml| {
-                xml.text("enabled", instance.enclave)
+                xml.text("enabled", instance.enclave);
             });
         }
         "productCodes" => xml.nest("productCodes", |_| {}),
@@ -222,7 +222,7 @@ pub(crate) fn modify_metadata(ctx: &mut Ctx<'_>) -> ApiResult<Xml> {
     xml.text("instanceId", &id);
     // The change is under way; the next look finds it applied.
     xml.nest("instanceMetadataOptions", |xml| {
-        write_metadata(xml, &options, State::Pending)
+        write_metadata(xml, &options, State::Pending);
     });
     named(ctx)?.metadata = options;
     Ok(xml)

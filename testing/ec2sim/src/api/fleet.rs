@@ -91,9 +91,9 @@ fn targets(params: &Params) -> ApiResult<[(&'static str, i64); 2]> {
     let (mut on_demand, mut spot) = (on_demand.unwrap_or(0), spot.unwrap_or(0));
     let rest = total - on_demand - spot;
     if default == "spot" {
-        spot += rest
+        spot += rest;
     } else {
-        on_demand += rest
+        on_demand += rest;
     }
     Ok([("on-demand", on_demand), ("spot", spot)])
 }

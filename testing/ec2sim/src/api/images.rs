@@ -108,7 +108,7 @@ pub(crate) fn describe(ctx: &mut Ctx<'_>) -> ApiResult<Xml> {
     let (found, token) = page.take_sorted(found, |image| image.id.clone());
     let mut xml = Xml::new();
     xml.list("imagesSet", found, |xml, image| {
-        write(xml, region, image, now)
+        write(xml, region, image, now);
     });
     xml.opt("nextToken", token);
     Ok(xml)

@@ -51,7 +51,7 @@ pub(crate) fn write_reservation(xml: &mut Xml, region: &Region, launch: &[&Insta
     xml.text("ownerId", &region.account);
     xml.nest("groupSet", |_| {});
     xml.list("instancesSet", launch, |xml, instance| {
-        write(xml, region, instance)
+        write(xml, region, instance);
     });
 }
 
@@ -136,17 +136,17 @@ fn write_options(xml: &mut Xml, i: &Instance) {
     xml.nest("capacityReservationSpecification", |xml| {
         if let Some(id) = &i.reservation_target {
             xml.nest("capacityReservationTarget", |xml| {
-                xml.text("capacityReservationId", id)
+                xml.text("capacityReservationId", id);
             });
         } else {
             xml.text("capacityReservationPreference", &i.reservation_preference);
         }
     });
     xml.nest("hibernationOptions", |xml| {
-        xml.text("configured", i.hibernation)
+        xml.text("configured", i.hibernation);
     });
     xml.nest("metadataOptions", |xml| {
-        write_metadata(xml, &i.metadata, i.state)
+        write_metadata(xml, &i.metadata, i.state);
     });
     xml.nest("enclaveOptions", |xml| xml.text("enabled", i.enclave));
     let mode = if i.architecture == "arm64" {

@@ -85,7 +85,7 @@ pub(crate) fn terminate(ctx: &mut Ctx<'_>) -> ApiResult<Xml> {
     ctx.dry_run_ends()?;
     ctx.take_resources(ids.len())?;
     Ok(change(ctx, &ids, |ctx, id| {
-        ctx.local().terminate(id, Cause::User)
+        ctx.local().terminate(id, Cause::User);
     }))
 }
 
@@ -151,9 +151,12 @@ pub(crate) fn start(ctx: &mut Ctx<'_>) -> ApiResult<Xml> {
 /// RebootInstances.
 pub(crate) fn reboot(ctx: &mut Ctx<'_>) -> ApiResult<Xml> {
     let ids = targets(ctx)?;
-    check_each(ctx, &ids, |i| match i.state {
-        State::Running => Ok(()),
-        _ => Err(wrong_state(i, "rebooted")),
+    check_each(ctx, &ids, |i| {
+        if i.state == State::Running {
+            Ok(())
+        } else {
+            Err(wrong_state(i, "rebooted"))
+        }
     })?;
     ctx.dry_run_ends()?;
     for id in ids {

@@ -59,7 +59,7 @@ impl<T> Listing<'_, T> {
         let (found, token) = page.take_sorted(found, |(id, _)| (*id).clone());
         let mut xml = Xml::new();
         xml.list(self.set, found, |xml, (_, resource)| {
-            (self.write)(xml, region, resource)
+            (self.write)(xml, region, resource);
         });
         xml.opt("nextToken", token);
         Ok(xml)

@@ -84,7 +84,7 @@ pub(crate) fn create(ctx: &mut Ctx<'_>) -> ApiResult<Xml> {
     );
     let mut xml = Xml::new();
     xml.nest("capacityReservation", |xml| {
-        write(xml, local.region, &reservation)
+        write(xml, local.region, &reservation);
     });
     local
         .region

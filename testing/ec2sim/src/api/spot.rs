@@ -246,7 +246,7 @@ fn write(xml: &mut Xml, region: &Region, r: &SpotRequest) {
         xml.opt("keyName", r.launch.key_name.as_ref());
         xml.text("subnetId", &r.launch.subnet_id);
         xml.nest("placement", |xml| {
-            xml.text("availabilityZone", &r.launch.zone)
+            xml.text("availabilityZone", &r.launch.zone);
         });
         write_groups(xml, region, &r.launch.groups);
     });

@@ -177,7 +177,7 @@ pub(crate) fn create_version(ctx: &mut Ctx<'_>) -> ApiResult<Xml> {
     ctx.dry_run_ends()?;
     let mut xml = Xml::new();
     xml.nest("launchTemplateVersion", |xml| {
-        write_version(xml, ctx.region(), &template, &made)
+        write_version(xml, ctx.region(), &template, &made);
     });
     if let Some(template) = ctx.local().region.templates.get_mut(&template.id) {
         template.versions.push(made);
@@ -332,7 +332,7 @@ fn write_data(xml: &mut Xml, data: &Params, in_interface: bool) {
                 match entry.value() {
                     Some(value) => xml.text(item, value),
                     None => xml.nest(item, |xml| {
-                        write_data(xml, entry, name == "NetworkInterface")
+                        write_data(xml, entry, name == "NetworkInterface");
                     }),
                 }
             }

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Handled, ok, read};
+use super::{Handled, ok, read, refuse};
 use crate::machine::Load;
-use crate::reply::{Reply, json, refusal};
+use crate::reply::{Reply, json};
 use crate::server::Received;
 use crate::sim::Sim;
 use crate::world::Local;
@@ -182,7 +182,7 @@ pub(crate) fn act(sim: &Sim, id: &str, verb: &str, received: &Received) -> Handl
             })
         }
         "load" | "agent-kill" | "agent-break" => to_machine(sim, id, verb, received),
-        other => Err(refusal(
+        other => Err(refuse(
             404,
             format!("nothing called {other} can be done to an instance"),
         )),
@@ -191,7 +191,7 @@ pub(crate) fn act(sim: &Sim, id: &str, verb: &str, received: &Received) -> Handl
 
 fn to_machine(sim: &Sim, id: &str, verb: &str, received: &Received) -> Handled {
     let Some(machine) = sim.machines.get(id) else {
-        return Err(refusal(
+        return Err(refuse(
             409,
             format!("the instance {id} has no booted machine"),
         ));
@@ -227,14 +227,11 @@ fn interrupt(sim: &Sim, id: &str, wish: &Interruption) -> Handled {
         instance.spot.as_ref().map(|spot| spot.interruption.clone())
     });
     let Some(asked_for) = asked_for else {
-        return Err(refusal(409, format!("{id} is not a spot instance")));
+        return Err(refuse(409, format!("{id} is not a spot instance")));
     };
     let action = wish.action.as_ref().unwrap_or(&asked_for);
     if !["terminate", "stop", "hibernate"].contains(&action.as_str()) {
-        return Err(refusal(
-            400,
-            format!("'{action}' is no interruption action"),
-        ));
+        return Err(refuse(400, format!("'{action}' is no interruption action")));
     }
     at_home(sim, id, |local| {
         let at: Timestamp = local.now + Duration::from_secs(wish.in_seconds);
@@ -253,5 +250,5 @@ fn condition(sim: &Sim, id: &str, change: impl FnOnce(&mut Instance)) -> Handled
 fn at_home(sim: &Sim, id: &str, act: impl FnOnce(&mut Local<'_>)) -> Handled {
     sim.with(|world, now| world.at_home(id, now, act))
         .map(|()| ok())
-        .ok_or_else(|| refusal(404, format!("no instance {id}")))
+        .ok_or_else(|| refuse(404, format!("no instance {id}")))
 }

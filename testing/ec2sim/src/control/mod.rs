@@ -34,32 +34,46 @@ pub(crate) fn answer(sim: &Sim, path: &str, received: &Received) -> Reply {
         (&Method::GET, ["audit"]) => Ok(instances::audit(sim)),
         (&Method::POST, ["images"]) => settings::add_image(sim, received),
         (&Method::POST, ["price"]) => settings::set_price(sim, received),
-        (method, _) => Err(refusal(404, format!("no {method} /_sim/{path}"))),
+        (method, _) => Err(refuse(404, format!("no {method} /_sim/{path}"))),
     };
-    result.unwrap_or_else(|refusal| refusal)
+    result.unwrap_or_else(|Refused { status, message }| refusal(status, message))
 }
 
-/// What a handler gives: a reply, or the refusal of a bad request.
-type Handled = Result<Reply, Reply>;
+/// The refusal of a bad request.
+#[derive(Debug)]
+struct Refused {
+    status: u16,
+    message: String,
+}
+
+fn refuse(status: u16, message: impl Into<String>) -> Refused {
+    Refused {
+        status,
+        message: message.into(),
+    }
+}
+
+/// What a handler gives.
+type Handled = Result<Reply, Refused>;
 
 fn ok() -> Reply {
     json(200, &json!({ "ok": true }))
 }
 
 /// Reads a JSON body; an empty one stands for `{}`.
-fn read<T: DeserializeOwned>(received: &Received) -> Result<T, Reply> {
+fn read<T: DeserializeOwned>(received: &Received) -> Result<T, Refused> {
     let body: &[u8] = if received.body.is_empty() {
         b"{}"
     } else {
         &received.body
     };
     serde_json::from_slice(body)
-        .map_err(|error| refusal(400, format!("cannot read the request: {error}")))
+        .map_err(|error| refuse(400, format!("cannot read the request: {error}")))
 }
 
-fn number(text: &str) -> Result<u64, Reply> {
+fn number(text: &str) -> Result<u64, Refused> {
     text.parse()
-        .map_err(|_| refusal(400, format!("'{text}' is not the id of a fault")))
+        .map_err(|_| refuse(400, format!("'{text}' is not the id of a fault")))
 }
 
 fn health(sim: &Sim) -> Reply {

@@ -3,10 +3,10 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Handled, ok, read};
+use super::{Handled, Refused, ok, read, refuse};
 use crate::call::DEFAULT_ACCOUNT;
 use crate::catalogue;
-use crate::reply::{json, refusal};
+use crate::reply::json;
 use crate::server::Received;
 use crate::sim::Sim;
 use crate::world::Place;
@@ -17,11 +17,11 @@ fn default_account() -> String {
     DEFAULT_ACCOUNT.to_owned()
 }
 
-fn place(account: String, region: String) -> Result<Place, crate::reply::Reply> {
+fn place(account: String, region: String) -> Result<Place, Refused> {
     if is_region(&region) {
         Ok(Place { account, region })
     } else {
-        Err(refusal(400, format!("'{region}' is not a region")))
+        Err(refuse(400, format!("'{region}' is not a region")))
     }
 }
 
@@ -96,7 +96,7 @@ pub(crate) fn set_price(sim: &Sim, received: &Received) -> Handled {
     let form: PriceForm = read(received)?;
     let place = place(form.account, form.region)?;
     if catalogue::find(&form.instance_type).is_none() {
-        return Err(refusal(
+        return Err(refuse(
             400,
             format!("'{}' is not an instance type", form.instance_type),
         ));
@@ -106,7 +106,7 @@ pub(crate) fn set_price(sim: &Sim, received: &Received) -> Handled {
         .parse::<f64>()
         .is_ok_and(|price| price.is_finite() && price > 0.0)
     {
-        return Err(refusal(400, format!("'{}' is not a price", form.price)));
+        return Err(refuse(400, format!("'{}' is not a price", form.price)));
     }
     sim.with(|world, now| {
         let prices = &mut world.local(&place, now).region.spot_prices;

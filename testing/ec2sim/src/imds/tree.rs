@@ -89,7 +89,7 @@ impl View {
     }
 }
 
-fn put(leaves: &mut BTreeMap<String, String>, path: &str, value: impl ToString) {
+fn put(leaves: &mut BTreeMap<String, String>, path: &str, value: impl std::fmt::Display) {
     leaves.insert(format!("meta-data/{path}"), value.to_string());
 }
 

@@ -55,7 +55,7 @@ pub(crate) fn get(ctx: &mut Ctx<'_>) -> ApiResult<Xml> {
     let (iam, name) = named(ctx)?;
     let mut xml = Xml::new();
     xml.nest("InstanceProfile", |xml| {
-        write(xml, iam, &iam.profiles[name])
+        write(xml, iam, &iam.profiles[name]);
     });
     Ok(xml)
 }
@@ -142,7 +142,7 @@ pub(crate) fn tag(ctx: &mut Ctx<'_>) -> ApiResult<Xml> {
 fn write_list<'a>(iam: &Iam, profiles: impl Iterator<Item = &'a Profile>) -> Xml {
     let mut xml = Xml::new();
     members(&mut xml, "InstanceProfiles", profiles, |xml, profile| {
-        write(xml, iam, profile)
+        write(xml, iam, profile);
     });
     not_truncated(&mut xml);
     xml

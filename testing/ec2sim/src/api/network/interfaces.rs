@@ -52,7 +52,7 @@ pub(crate) fn create(ctx: &mut Ctx<'_>) -> ApiResult<Xml> {
     tags::attach(local.region, &interface.id, specs.of("network-interface"));
     let mut xml = Xml::new();
     xml.nest("networkInterface", |xml| {
-        write(xml, local.region, &interface)
+        write(xml, local.region, &interface);
     });
     local
         .region

@@ -31,7 +31,7 @@ pub(crate) fn authorize(ctx: &mut Ctx<'_>, egress: bool) -> ApiResult<Xml> {
     }
     let mut xml = done();
     xml.list("securityGroupRuleSet", &rules, |xml, rule| {
-        write_rule(xml, local.region, &id, rule)
+        write_rule(xml, local.region, &id, rule);
     });
     if let Some(group) = local.region.groups.get_mut(&id) {
         group.rules.extend(rules);
@@ -198,7 +198,7 @@ pub(crate) fn write_permissions(
         }
     }
     xml.list(name, permissions, |xml, rules| {
-        write_permission(xml, region, &rules)
+        write_permission(xml, region, &rules);
     });
 }
 

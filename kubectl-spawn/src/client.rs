@@ -1,18 +1,20 @@
 //! The connection to the cluster, and what its answers mean.
 
-use std::{future::Future, time::Duration};
+use std::{fmt::Debug, future::Future, time::Duration};
 
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{ApiResource, DynamicObject, ListParams, PartialObjectMeta, PostParams, Request},
+    core::TypeMeta,
 };
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use spore_crds::SporeInstance;
 
 use crate::{
     cli::Global,
     error::{Error, chain},
-    kubeconfig,
+    kubeconfig, transport,
 };
 
 /// The resource's name in full, as in RBAC rules.
@@ -37,24 +39,11 @@ pub(crate) struct Cluster {
     namespace_said: bool,
 }
 
-/// Every spore that was asked for, as stored and as read.
-pub(crate) struct Listed {
-    /// As stored, with whatever this program does not know.
-    pub(crate) raw: DynamicObject,
-    /// As read.
-    pub(crate) spore: SporeInstance,
-}
-
 impl Cluster {
     /// Reads the kubeconfig. Nothing is sent yet.
     pub(crate) async fn connect(global: &Global) -> Result<Self, Error> {
         let (mut config, context) = kubeconfig::load(global).await?;
-        config.connect_timeout = Some(
-            global
-                .request_timeout
-                .0
-                .map_or(CONNECT, |limit| limit.min(CONNECT)),
-        );
+        config.connect_timeout = Some(CONNECT);
         if let Some(user) = &global.as_user {
             config.auth_info.impersonate = Some(user.clone());
         }
@@ -67,7 +56,7 @@ impl Cluster {
             .namespace
             .clone()
             .unwrap_or_else(|| config.default_namespace.clone());
-        let client = Client::try_from(config).map_err(|error| Error::Config(chain(&error)))?;
+        let client = transport::client(config).map_err(|error| Error::Config(chain(&error)))?;
         Ok(Self {
             client,
             namespace,
@@ -136,11 +125,11 @@ impl Cluster {
 
     /// One spore.
     pub(crate) async fn get(&self, name: &str) -> Result<SporeInstance, Error> {
-        self.read(self.get_raw(name).await?)
+        Self::read(self.get_raw(name).await?)
     }
 
     /// Reads what is stored.
-    pub(crate) fn read(&self, raw: DynamicObject) -> Result<SporeInstance, Error> {
+    pub(crate) fn read(raw: DynamicObject) -> Result<SporeInstance, Error> {
         let name = raw.name_any();
         raw.try_parse().map_err(|error| Error::Api {
             verb: "read",
@@ -164,25 +153,42 @@ impl Cluster {
         &self,
         everywhere: bool,
         selector: Option<&str>,
-    ) -> Result<Vec<Listed>, Error> {
-        let api = if everywhere {
-            Api::all_with(self.client.clone(), &resource())
-        } else {
-            self.raw()
+    ) -> Result<Vec<SporeInstance>, Error> {
+        let api = match everywhere {
+            true => Api::all(self.client.clone()),
+            false => self.spores(),
         };
+        self.pages(&api, selector).await
+    }
+
+    /// The same as stored, with whatever this program does not know.
+    pub(crate) async fn list_raw(
+        &self,
+        everywhere: bool,
+        selector: Option<&str>,
+    ) -> Result<Vec<DynamicObject>, Error> {
+        let api = match everywhere {
+            true => Api::all_with(self.client.clone(), &resource()),
+            false => self.raw(),
+        };
+        let mut objects = self.pages(&api, selector).await?;
+        for object in &mut objects {
+            // Members of a list come without it; outside of the list it is missed.
+            object.types = Some(TypeMeta::resource::<SporeInstance>());
+        }
+        Ok(objects)
+    }
+
+    async fn pages<K>(&self, api: &Api<K>, selector: Option<&str>) -> Result<Vec<K>, Error>
+    where
+        K: Clone + DeserializeOwned + Debug,
+    {
         let mut params = ListParams::default().limit(PAGE);
         params.label_selector = selector.map(ToOwned::to_owned);
         let mut all = Vec::new();
         loop {
             let page = self.ask("list", RESOURCE, api.list(&params)).await?;
-            for mut raw in page.items {
-                // Members of a list come without it; outside of the list it is missed.
-                raw.types = Some(kube::core::TypeMeta::resource::<SporeInstance>());
-                all.push(Listed {
-                    spore: self.read(raw.clone())?,
-                    raw,
-                });
-            }
+            all.extend(page.items);
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params.continue_token = Some(token),
                 None => return Ok(all),

@@ -15,6 +15,7 @@ mod print;
 mod progress;
 mod refusal;
 mod steps;
+mod transport;
 mod watch;
 
 use std::process::ExitCode;

@@ -98,7 +98,10 @@ fn root(error: &kube::Error) -> String {
     while let Some(inner) = innermost.source() {
         innermost = inner;
     }
-    innermost.to_string()
+    match innermost.to_string().as_str() {
+        "deadline has elapsed" => "it does not answer".into(),
+        other => other.to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -89,8 +89,7 @@ pub(crate) async fn run(args: DeleteArgs, global: &Global) -> Result<(), Error> 
 
 async fn chosen(cluster: &Cluster, args: &DeleteArgs) -> Result<Vec<SporeInstance>, Error> {
     if args.names.is_empty() {
-        let listed = cluster.list(false, args.selector.as_deref()).await?;
-        return Ok(listed.into_iter().map(|one| one.spore).collect());
+        return cluster.list(false, args.selector.as_deref()).await;
     }
     let mut spores = Vec::new();
     // A wrong name is found before anything is deleted.

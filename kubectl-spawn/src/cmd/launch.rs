@@ -70,6 +70,7 @@ pub(crate) struct LaunchArgs {
     /// What happens to an idle instance
     #[arg(
         long,
+        value_name = "ACTION",
         value_enum,
         default_value_t,
         requires = "idle_timeout",
@@ -77,7 +78,13 @@ pub(crate) struct LaunchArgs {
     )]
     pub(crate) on_idle: EndAction,
     /// What happens when the work is done
-    #[arg(long, value_enum, default_value_t, help_heading = "End")]
+    #[arg(
+        long,
+        value_name = "ACTION",
+        value_enum,
+        default_value_t,
+        help_heading = "End"
+    )]
     pub(crate) on_complete: EndAction,
     /// How long after the work is done; 30s if left out
     #[arg(long, value_name = "DURATION", value_parser = check::duration, help_heading = "End")]
@@ -97,7 +104,7 @@ pub(crate) struct LaunchArgs {
     pub(crate) tag: Vec<(String, String)>,
 
     /// Create nothing: client only writes the object, server has it checked by the API
-    #[arg(long, value_enum, default_value_t, num_args = 0..=1, require_equals = true, default_missing_value = "client", help_heading = "Output")]
+    #[arg(long, value_name = "WHO", value_enum, default_value_t, num_args = 0..=1, require_equals = true, default_missing_value = "client", help_heading = "Output")]
     pub(crate) dry_run: DryRun,
     /// Print the object
     #[arg(

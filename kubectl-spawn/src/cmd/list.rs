@@ -8,7 +8,7 @@ use spore_crds::{SporeInstance, State};
 use crate::{
     check,
     cli::{Format, Global},
-    client::{Cluster, Listed},
+    client::Cluster,
     error::Error,
     print::{self, table::Table, time},
 };
@@ -78,31 +78,46 @@ fn state(text: &str) -> Result<State, String> {
 /// Lists.
 pub(crate) async fn run(args: ListArgs, global: &Global) -> Result<(), Error> {
     let cluster = Cluster::connect(global).await?;
-    let mut listed = cluster
+    match args.output {
+        Some(ListFormat::Json) => objects(&cluster, &args, Format::Json).await,
+        Some(ListFormat::Yaml) => objects(&cluster, &args, Format::Yaml).await,
+        Some(ListFormat::Name) => objects(&cluster, &args, Format::Name).await,
+        None | Some(ListFormat::Wide) => table(&cluster, &args).await,
+    }
+}
+
+async fn objects(cluster: &Cluster, args: &ListArgs, format: Format) -> Result<(), Error> {
+    let mut shown = Vec::new();
+    for object in cluster
+        .list_raw(args.all_namespaces, args.selector.as_deref())
+        .await?
+    {
+        let spore = Cluster::read(object.clone())?;
+        if matches(&spore, args) && !is_hidden(&spore, args) {
+            shown.push(object);
+        }
+    }
+    print::objects(shown, format)
+}
+
+async fn table(cluster: &Cluster, args: &ListArgs) -> Result<(), Error> {
+    let mut spores = cluster
         .list(args.all_namespaces, args.selector.as_deref())
         .await?;
-    listed.retain(|one| matches(&one.spore, &args));
-    let before = listed.len();
-    // Who names a state wants those in it, ended or not.
-    if !args.all && args.state.is_empty() {
-        listed.retain(|one| !has_ended(&one.spore));
+    spores.retain(|spore| matches(spore, args));
+    let before = spores.len();
+    spores.retain(|spore| !is_hidden(spore, args));
+    if spores.is_empty() {
+        print::note(&nothing(cluster, args, before));
+        return Ok(());
     }
-    let hidden = before - listed.len();
-    let raw = |listed: Vec<Listed>| listed.into_iter().map(|one| one.raw).collect();
-    match args.output {
-        Some(ListFormat::Json) => print::objects(raw(listed), Format::Json),
-        Some(ListFormat::Yaml) => print::objects(raw(listed), Format::Yaml),
-        Some(ListFormat::Name) => print::objects(raw(listed), Format::Name),
-        None | Some(ListFormat::Wide) if listed.is_empty() => {
-            print::note(&nothing(&cluster, &args, hidden));
-            Ok(())
-        }
-        None | Some(ListFormat::Wide) => {
-            let wide = args.output == Some(ListFormat::Wide);
-            let spores = listed.iter().map(|one| &one.spore).collect::<Vec<_>>();
-            print::out(&render(&spores, args.all_namespaces, wide, time::now()))
-        }
-    }
+    let wide = args.output == Some(ListFormat::Wide);
+    print::out(&render(&spores, args.all_namespaces, wide, time::now()))
+}
+
+/// Whether it has ended and was not asked for. Who names a state wants those in it, ended or not.
+fn is_hidden(spore: &SporeInstance, args: &ListArgs) -> bool {
+    !args.all && args.state.is_empty() && has_ended(spore)
 }
 
 fn nothing(cluster: &Cluster, args: &ListArgs, hidden: usize) -> String {
@@ -162,7 +177,7 @@ pub(crate) fn state_word(spore: &SporeInstance) -> Option<String> {
 
 /// The table.
 pub(crate) fn render(
-    spores: &[&SporeInstance],
+    spores: &[SporeInstance],
     everywhere: bool,
     wide: bool,
     now: Timestamp,
@@ -269,7 +284,7 @@ mod tests {
     fn the_table_shows_what_matters_and_dashes_for_what_is_not_known() {
         let mut fresh = spore(json!(null));
         fresh.metadata.name = Some("new".into());
-        let table = render(&[&running(), &fresh], false, false, now());
+        let table = render(&[running(), fresh], false, false, now());
         insta::assert_snapshot!(table, @"
         NAME    READY   STATE     TYPE        MARKET     ZONE         WORKLOAD   TTL-LEFT   AGE
         train   True    Running   g5.xlarge   OnDemand   us-east-1a   Running    3h20m      5m30s
@@ -279,7 +294,7 @@ mod tests {
 
     #[test]
     fn the_wide_table_of_all_namespaces_has_all_columns() {
-        let table = render(&[&running(), &over()], true, true, now());
+        let table = render(&[running(), over()], true, true, now());
         insta::assert_snapshot!(table, @"
         NAMESPACE   NAME    READY   STATE     TYPE        MARKET     ZONE         WORKLOAD   TTL-LEFT   AGE     INSTANCE   REGION      PUBLIC-IP   AMI     ENDED
         lab         train   True    Running   g5.xlarge   OnDemand   us-east-1a   Running    3h20m      5m30s   i-0123     -           1.2.3.4     ami-1   -

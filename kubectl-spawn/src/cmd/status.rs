@@ -36,7 +36,7 @@ pub(crate) async fn run(args: StatusArgs, global: &Global) -> Result<(), Error> 
         return print::object(raw, format);
     }
     let events = events(&cluster, &raw).await;
-    let spore = cluster.read(raw)?;
+    let spore = Cluster::read(raw)?;
     let events = events.map_err(|error| error.to_string());
     print::out(&describe::spore(
         &spore,

@@ -267,30 +267,33 @@ async fn health_and_metrics_are_served() {
     until_true(&world, "counted", LAUNCHED).await;
     assert_eq!(world.controller().get("/healthz").await.unwrap(), "ok\n");
     assert_eq!(world.controller().get("/readyz").await.unwrap(), "ok\n");
-    let metrics = world.controller().get("/metrics").await.unwrap();
-    let value = |name: &str, label: &str| {
-        let lines = metrics
-            .lines()
-            .filter(|line| line.starts_with(name) && line.contains(label));
-        let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
-        values.sum::<f64>()
-    };
-    assert!(
-        (value("spore_aws_calls_total", "RunInstances") - 1.0).abs() < f64::EPSILON,
+    let controller = world.controller();
+    let metrics = eventually("the launch is counted", PATIENCE, async || {
+        let metrics = controller.get("/metrics").await.ok()?;
+        (sum(&metrics, "spore_reconciles_total", "settled") > 0).then_some(metrics)
+    })
+    .await;
+    assert_eq!(
+        sum(&metrics, "spore_aws_calls_total", "RunInstances"),
+        1,
         "{metrics}"
     );
-    assert!(
-        (value("spore_launch_seconds_count", "") - 1.0).abs() < f64::EPSILON,
+    assert_eq!(
+        sum(&metrics, "spore_launch_seconds_count", ""),
+        1,
         "{metrics}"
     );
-    assert!(
-        value("spore_reconciles_total", "settled") > 0.0,
-        "{metrics}"
-    );
-    assert!(
-        value("spore_inventory_timestamp_seconds", "us-west-2") > 1.7e9,
-        "{metrics}"
-    );
+    assert!(sum(&metrics, "spore_inventory_timestamp_seconds", "us-west-2") > 1_700_000_000);
+}
+
+/// The sum of a metric over the lines that have a text in their labels.
+fn sum(metrics: &str, name: &str, label: &str) -> u64 {
+    let lines = metrics
+        .lines()
+        .filter(|line| line.starts_with(name) && line.contains(label));
+    lines
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 //! chart's rights, and machines that boot the real agent through the real user data.
 
 mod faults;
+mod input;
 mod launch;
 mod locks;
 mod request;

@@ -100,7 +100,7 @@ impl Waiting {
     fn message(&self) -> String {
         match self {
             Self::Inventory { region } => {
-                format!("listing what already exists in {region} before anything is launched")
+                format!("listing what already exists in {region} before anything is done")
             }
             Self::Facts => "asking AWS for instance type, image and profile".into(),
             Self::Retry { error, at } => {
@@ -231,7 +231,7 @@ fn summary(stage: &Stage, trouble: Option<&str>) -> [Say; 3] {
         Stage::Stopping => progress("Stopping", "EC2 is stopping the instance".into()),
         Stage::Stopped => reached(
             "Stopped",
-            "the instance is stopped as declared; its disks cost until the deadline".into(),
+            "the instance is stopped; its disks cost until the deadline".into(),
         ),
         Stage::Terminating => progress("Terminating", "EC2 is terminating the instance".into()),
         Stage::Finished(ended) => reached("Finished", ended.message.clone()),

@@ -414,8 +414,29 @@ fn a_stop_on_completion_leaves_a_stopped_instance_until_the_deadline() {
     assert_eq!(it.status().state, Some(State::Stopped));
     assert_eq!(it.condition(READY).0, "True");
     assert_eq!(it.condition(SUCCEEDED).0, "True");
-    it.pass_time(3_700).list().settle();
-    assert_eq!(it.ec2.live(), 0);
+    assert_eq!(it.ec2.live(), 1);
+    it.live_on(70);
+    assert_eq!(it.ec2.live(), 0, "nobody looked at the deadline");
+}
+
+#[test]
+fn a_result_that_came_while_the_controller_was_away_is_not_lost() {
+    let mut it = reporting();
+    let now = it.now;
+    let instance = it.ec2.only();
+    instance.report.phase = Some(WorkloadPhase::Succeeded);
+    instance.report.exit_code = Some(0);
+    instance.report.finished_at = Some(now);
+    instance.report.end_reason = Some(EndReason::Completed);
+    instance.state = InstanceState::Terminated;
+    it.crash().pass_time(7_200).settle();
+    assert!(
+        it.status().ended.is_none(),
+        "nothing is known before the first list"
+    );
+    it.list().settle();
+    assert_eq!(it.status().state, Some(State::Succeeded));
+    assert_eq!(it.status().ended.as_ref().unwrap().reason, "Completed");
 }
 
 #[test]

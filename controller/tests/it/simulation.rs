@@ -74,10 +74,7 @@ fn take(it: &mut Loop, step: Step) {
 fn quiet_hours(it: &mut Loop) {
     it.lag = SignedDuration::ZERO;
     it.next_run = NextRun::Works;
-    for _ in 0..40 {
-        it.pass_time(60).list().settle();
-        it.ec2.tick();
-    }
+    it.live_on(40);
 }
 
 proptest! {
@@ -119,10 +116,7 @@ proptest! {
         it.lag = SignedDuration::ZERO;
         it.next_run = NextRun::Works;
         // Past every deadline that any attempt so far can have.
-        for _ in 0..140 {
-            it.pass_time(60).list().settle();
-            it.ec2.tick();
-        }
+        it.live_on(140);
         prop_assert_eq!(it.ec2.live(), 0);
     }
 }

@@ -11,7 +11,7 @@ use spore_controller::{
     facts::{Answer, Fact},
     plan::{Action, LaunchOutcome, Plan, instance},
     settings::{AgentSource, Settings},
-    world::World,
+    world::{Owner, World},
 };
 use spore_core::{
     duration::Duration,
@@ -163,6 +163,8 @@ pub(crate) struct Loop {
     /// How old an instance is before lists show it.
     pub(crate) lag: SignedDuration,
     pub(crate) writes: u32,
+    /// When the latest plan wants to be looked at again.
+    wake: Option<Timestamp>,
 }
 
 impl Loop {
@@ -178,6 +180,7 @@ impl Loop {
             notes: Vec::new(),
             lag: SignedDuration::ZERO,
             writes: 0,
+            wake: None,
         }
     }
 
@@ -188,6 +191,11 @@ impl Loop {
 
     /// The inventory lists the region.
     pub(crate) fn list(&mut self) -> &mut Self {
+        self.list_changes();
+        self
+    }
+
+    fn list_changes(&mut self) -> Vec<Owner> {
         let shown = self
             .ec2
             .instances
@@ -196,7 +204,21 @@ impl Loop {
             .map(|(instance, _)| instance.clone())
             .collect();
         self.world
-            .listed(REGION, shown, self.now, self.settings.absence);
+            .listed(REGION, shown, self.now, self.settings.absence)
+    }
+
+    /// Lets time go by as it does for the controller: it looks again when its plan said so, or when a
+    /// list shows a change, and at no other time.
+    pub(crate) fn live_on(&mut self, minutes: u32) -> &mut Self {
+        self.settle();
+        for _ in 0..minutes * 6 {
+            self.pass_time(10);
+            self.ec2.tick();
+            let changed = !self.list_changes().is_empty();
+            if changed || self.wake.is_some_and(|wake| wake <= self.now) {
+                self.settle();
+            }
+        }
         self
     }
 
@@ -228,8 +250,9 @@ impl Loop {
             status,
             hold,
             actions,
-            wake: _,
+            wake,
         } = self.plan();
+        self.wake = wake;
         if !hold {
             self.released = true;
             return None;

@@ -108,6 +108,12 @@ impl Planner<'_> {
             ..Signals::default()
         };
         let grace = self.settings.deadline_grace;
+        // Whatever else is due or comes first: nothing may keep us from being there at the deadline.
+        if let Some(enforced) = self.status.deadline.map(|at| grace.after(at))
+            && enforced > self.now
+        {
+            self.wake_at(enforced);
+        }
         match lifecycle::decide(grace.before(self.now), &policy, &signals) {
             Verdict::End(end) => Some(end),
             Verdict::Continue { next, .. } => {

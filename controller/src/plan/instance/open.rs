@@ -139,6 +139,13 @@ impl Planner<'_> {
     }
 
     pub(super) fn expected(&mut self, instance_id: String) -> Stage {
+        let region = &self.view.region;
+        if region.lists.is_empty() && region.error.is_none() {
+            // We have just started: the first list may well show what became of it.
+            self.look_again();
+            let region = self.region();
+            return Stage::Waiting(Waiting::Inventory { region });
+        }
         if self
             .due()
             .is_some_and(|end| end.action == EndAction::Terminate)

@@ -295,7 +295,7 @@ async fn a23_what_aws_does_not_have_stalls_with_advice_and_others_go_on() {
         ),
         (
             "command",
-            json!({"command": ["echo", noise(), noise()]}),
+            json!({"command": ["echo", noise(1), noise(2)]}),
             "UserDataTooLarge",
             vec!["16384", "object store"],
         ),
@@ -326,8 +326,8 @@ async fn a23_what_aws_does_not_have_stalls_with_advice_and_others_go_on() {
 }
 
 /// A text that does not compress to what EC2 takes, within what the API server takes.
-fn noise() -> String {
-    let mut state = 1_u64;
+fn noise(seed: u64) -> String {
+    let mut state = seed;
     let mut next = || {
         // Knuth's MMIX generator: the same text in every run.
         state = state
@@ -446,4 +446,25 @@ async fn a_deleted_spore_that_was_never_launched_is_gone_at_once() {
     delete(&world, "stalled").await;
     assert_eq!(calls_by(&world, ACCESS_KEY, "RunInstances").await, 0);
     assert_eq!(calls_by(&world, ACCESS_KEY, "TerminateInstances").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stored_spore_that_cannot_be_read_does_not_stop_others() {
+    let mut world = without_machines("unreadable").await;
+    // No place on earth is so far from Greenwich; the API server takes it for a moment all the same.
+    let odd = json!({"extendTo": "2036-01-01T00:00:00+99:99"});
+    let apply = ["apply", "-f", "-"];
+    // Refused or not, it must not matter to others.
+    world
+        .kubectl_with(&apply, &manifest("odd", &odd))
+        .await
+        .unwrap();
+    create(&world, "beside", json!({})).await.unwrap();
+    until_true(&world, "beside", LAUNCHED).await;
+    // A controller that starts reads all of them in one list.
+    world.controller().start().await.unwrap();
+    create(&world, "after", json!({})).await.unwrap();
+    until_true(&world, "after", LAUNCHED).await;
+    delete(&world, "beside").await;
+    assert_eq!(world.sim().audit().await.unwrap().live_instances, 1);
 }

@@ -4,8 +4,8 @@
 //! tokens, states over time, tags on creation, rate limits, what is left behind. Tests inject
 //! faults and read back what happened through a control interface under `/_sim/`.
 //!
-//! A request comes in at [`server`], is read by [`call`], meets its faults in [`aws`], is executed
-//! by a handler in [`api`] on the state in [`world`].
+//! A request comes in at `server`, is read by `call`, meets its faults in `aws`, is executed
+//! by a handler in `api` on the state in `world`.
 
 mod api;
 mod artifacts;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
 
+use crate::api::respawn;
 use crate::calls::Calls;
 use crate::config::Config;
 use crate::held::Held;
@@ -71,6 +72,9 @@ impl Sim {
         let next = world.core.timeline.next();
         world.advance(now);
         let result = act(&mut world, now);
+        while let Some((place, request)) = world.core.respawns.pop() {
+            respawn(&mut world, &place, &request, now);
+        }
         for effect in world.core.effects.drain(..) {
             // Nobody listens when no machines are wanted.
             let _ = self.effects.send(effect);

@@ -129,14 +129,9 @@ fn pools<'a>(ctx: &mut Ctx<'a>) -> ApiResult<Vec<Pool<'a>>> {
 
 /// The spot price of a pool, to order pools by.
 fn price(ctx: &mut Ctx<'_>, template: &Resolved, overrides: Option<&Params>) -> f64 {
-    let own = template
-        .version
-        .data
-        .iter()
-        .find(|(name, _)| name == "InstanceType");
     let name = overrides
         .and_then(|o| o.str("InstanceType"))
-        .or(own.map(|(_, value)| value.as_str()));
+        .or(template.version.text("InstanceType"));
     let Some(kind) = name.and_then(catalogue::find) else {
         return f64::MAX;
     };
@@ -305,17 +300,9 @@ fn write(id: &str, results: &[Attempt<'_>]) -> Xml {
     xml
 }
 
-fn instance_type(pool: &Pool<'_>) -> Option<String> {
-    let own = pool
-        .template
-        .version
-        .data
-        .iter()
-        .find(|(name, _)| name == "InstanceType");
+fn instance_type<'a>(pool: &'a Pool<'_>) -> Option<&'a str> {
     let overridden = pool.overrides.and_then(|o| o.str("InstanceType"));
-    overridden
-        .map(str::to_owned)
-        .or(own.map(|(_, value)| value.clone()))
+    overridden.or(pool.template.version.text("InstanceType"))
 }
 
 fn write_pool(xml: &mut Xml, result: &Attempt<'_>) {

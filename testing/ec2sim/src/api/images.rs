@@ -23,6 +23,8 @@ const FILTERS: &[&str] = &[
     "description",
     "ena-support",
     "hypervisor",
+    "free-tier-eligible",
+    "image-allowed",
     "image-id",
     "image-type",
     "is-public",

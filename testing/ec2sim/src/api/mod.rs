@@ -215,6 +215,39 @@ fn ec2_network(ctx: &mut Ctx<'_>) -> ApiResult<Xml> {
     }
 }
 
+/// Lets a persistent spot request launch another instance, as EC2 does without being called.
+pub(crate) fn respawn(world: &mut World, place: &Place, request: &str, now: Timestamp) {
+    let Some(spot) = world.region(place, now).spot_requests.get(request) else {
+        return;
+    };
+    let call = Call {
+        service: Service::Ec2,
+        action: "RunInstances".to_owned(),
+        access_key: String::new(),
+        region: place.region.clone(),
+        params: Params::from_pairs(spot.params.iter().cloned()),
+    };
+    let caller = Caller {
+        access_key: String::new(),
+        account: place.account.clone(),
+        instance: None,
+    };
+    let mut ctx = Ctx {
+        world,
+        call: &call,
+        caller: &caller,
+        place,
+        now,
+        lag: Duration::ZERO,
+    };
+    match run_instances::relaunch(&mut ctx, request) {
+        Ok(id) => {
+            tracing::info!(request, instance = %id, "a persistent spot request launched again");
+        }
+        Err(error) => tracing::info!(request, %error, "a persistent spot request stays open"),
+    }
+}
+
 /// The refusal of a call that the stand-in does not know.
 pub(crate) fn unknown(ctx: &Ctx<'_>) -> ApiError {
     let action = &ctx.call.action;

@@ -172,13 +172,35 @@ pub(crate) fn describe_requests(ctx: &mut Ctx<'_>) -> ApiResult<Xml> {
         not_found: "InvalidSpotInstanceRequestID.NotFound",
         what: "spot instance request ID",
         filters: &[
+            "availability-zone-group",
             "create-time",
+            "fault-code",
+            "fault-message",
             "instance-id",
+            "launch-group",
+            "launch.block-device-mapping.delete-on-termination",
+            "launch.block-device-mapping.device-name",
+            "launch.block-device-mapping.snapshot-id",
+            "launch.block-device-mapping.volume-size",
+            "launch.block-device-mapping.volume-type",
             "launch.image-id",
             "launch.instance-type",
             "launch.key-name",
             "launch.group-id",
+            "launch.group-name",
+            "launch.kernel-id",
+            "launch.monitoring-enabled",
+            "launch.ramdisk-id",
             "launched-availability-zone",
+            "launched-availability-zone-id",
+            "network-interface.addresses.primary",
+            "network-interface.delete-on-termination",
+            "network-interface.description",
+            "network-interface.device-index",
+            "network-interface.group-id",
+            "network-interface.network-interface-id",
+            "network-interface.private-ip-address",
+            "network-interface.subnet-id",
             "product-description",
             "spot-instance-request-id",
             "spot-price",
@@ -205,7 +227,7 @@ fn kind_of(request: &SpotRequest) -> &'static str {
     }
 }
 
-fn values<'a>(_: &'a Region, r: &'a SpotRequest, filter: &str) -> Values<'a> {
+fn values<'a>(region: &'a Region, r: &'a SpotRequest, filter: &str) -> Values<'a> {
     match filter {
         "create-time" => one(time(r.created_at)),
         "instance-id" => one(r.instance_id.as_str()),
@@ -219,6 +241,10 @@ fn values<'a>(_: &'a Region, r: &'a SpotRequest, filter: &str) -> Values<'a> {
             .map(|id| id.as_str().into())
             .collect(),
         "launched-availability-zone" => one(r.launch.zone.as_str()),
+        "launched-availability-zone-id" => {
+            maybe(region.zone(&r.launch.zone).map(|zone| zone.id.as_str()))
+        }
+        "network-interface.subnet-id" => one(r.launch.subnet_id.as_str()),
         "product-description" => one(PRODUCT),
         "spot-instance-request-id" => one(r.id.as_str()),
         "spot-price" => one(r.max_price.as_str()),

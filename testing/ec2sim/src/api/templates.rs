@@ -6,7 +6,7 @@ use super::listing::Listing;
 use super::tags::{self, TagSpecs};
 use super::{Ctx, time};
 use crate::error::{ApiError, ApiResult};
-use crate::filters::{Values, one};
+use crate::filters::{Filters, Values, maybe, one, shown};
 use crate::params::Params;
 use crate::world::region::{LaunchTemplate, Region, TemplateVersion};
 use crate::xml::Xml;
@@ -227,9 +227,16 @@ fn values<'a>(_: &'a Region, template: &'a LaunchTemplate, filter: &str) -> Valu
 pub(crate) fn describe_versions(ctx: &mut Ctx<'_>) -> ApiResult<Xml> {
     let params = ctx.params();
     let wanted = params.strings("LaunchTemplateVersion");
+    let known = [
+        "create-time",
+        "image-id",
+        "instance-type",
+        "is-default-version",
+    ];
+    let filters = Filters::parse(params, &known)?;
     let region = ctx.region();
     let template = find(region, params)?;
-    let versions: Vec<&TemplateVersion> = if wanted.is_empty() {
+    let mut versions: Vec<&TemplateVersion> = if wanted.is_empty() {
         template.versions.iter().collect()
     } else {
         wanted
@@ -237,6 +244,14 @@ pub(crate) fn describe_versions(ctx: &mut Ctx<'_>) -> ApiResult<Xml> {
             .map(|wanted| version(template, wanted))
             .collect::<ApiResult<_>>()?
     };
+    versions.retain(|version| {
+        filters.pass(None, |name| match name {
+            "create-time" => one(time(version.created_at)),
+            "image-id" => maybe(version.text("ImageId")),
+            "instance-type" => maybe(version.text("InstanceType")),
+            _ => shown(version.number == template.default_version),
+        })
+    });
     let mut xml = Xml::new();
     xml.list("launchTemplateVersionSet", versions, |xml, version| {
         write_version(xml, region, template, version);

@@ -7,28 +7,53 @@ use crate::filters::{Filters, Values, maybe, one, shown};
 use crate::paging::{Page, PageRule};
 use crate::xml::Xml;
 
-/// The filters of DescribeInstanceTypes whose values are modelled, and those that match nothing.
+/// The documented filters. What the stand-in does not show of a type matches nothing.
 const FILTERS: &[&str] = &[
     "auto-recovery-supported",
     "bare-metal",
     "burstable-performance-supported",
     "current-generation",
     "dedicated-hosts-supported",
+    "ebs-info.attachment-limit-type",
+    "ebs-info.maximum-ebs-attachments",
+    "ebs-info.ebs-optimized-info.baseline-bandwidth-in-mbps",
+    "ebs-info.ebs-optimized-info.baseline-iops",
+    "ebs-info.ebs-optimized-info.baseline-throughput-in-mbps",
+    "ebs-info.ebs-optimized-info.maximum-bandwidth-in-mbps",
+    "ebs-info.ebs-optimized-info.maximum-iops",
+    "ebs-info.ebs-optimized-info.maximum-throughput-in-mbps",
     "ebs-info.ebs-optimized-support",
     "ebs-info.encryption-support",
     "ebs-info.nvme-support",
     "free-tier-eligible",
     "hibernation-supported",
     "hypervisor",
+    "instance-storage-info.disk.count",
+    "instance-storage-info.disk.size-in-gb",
+    "instance-storage-info.disk.type",
+    "instance-storage-info.encryption-support",
+    "instance-storage-info.nvme-support",
     "instance-storage-info.total-size-in-gb",
     "instance-storage-supported",
     "instance-type",
     "memory-info.size-in-mib",
+    "network-info.bandwidth-weightings",
+    "network-info.flexible-ena-queues-support",
+    "network-info.encryption-in-transit-supported",
+    "network-info.ipv4-addresses-per-interface",
+    "network-info.ipv6-addresses-per-interface",
+    "network-info.ipv6-supported",
+    "network-info.maximum-network-cards",
+    "network-info.maximum-network-interfaces",
     "network-info.efa-info.maximum-efa-interfaces",
     "network-info.efa-supported",
     "network-info.ena-support",
     "network-info.network-performance",
     "nitro-enclaves-support",
+    "nitro-tpm-support",
+    "nitro-tpm-info.supported-versions",
+    "processor-info.supported-features",
+    "reboot-migration-support",
     "processor-info.supported-architecture",
     "processor-info.sustained-clock-speed-in-ghz",
     "supported-boot-mode",
@@ -37,6 +62,8 @@ const FILTERS: &[&str] = &[
     "supported-virtualization-type",
     "vcpu-info.default-cores",
     "vcpu-info.default-threads-per-core",
+    "vcpu-info.valid-cores",
+    "vcpu-info.valid-threads-per-core",
     "vcpu-info.default-vcpus",
 ];
 
@@ -100,7 +127,12 @@ fn values<'a>(t: &'a InstanceType, filter: &str) -> Values<'a> {
         "free-tier-eligible" => shown(t.free_tier),
         "hibernation-supported" => shown(t.hibernation),
         "hypervisor" => maybe(hypervisor(t)),
-        "instance-storage-info.total-size-in-gb" => {
+        "instance-storage-info.disk.count" => maybe((t.storage_gb > 0).then_some("1")),
+        "instance-storage-info.disk.type" => maybe((t.storage_gb > 0).then_some("ssd")),
+        "instance-storage-info.encryption-support" | "instance-storage-info.nvme-support" => {
+            maybe((t.storage_gb > 0).then_some("required"))
+        }
+        "instance-storage-info.disk.size-in-gb" | "instance-storage-info.total-size-in-gb" => {
             maybe((t.storage_gb > 0).then(|| t.storage_gb.to_string()))
         }
         "instance-storage-supported" => shown(t.storage_gb > 0),
@@ -111,6 +143,13 @@ fn values<'a>(t: &'a InstanceType, filter: &str) -> Values<'a> {
         }
         "network-info.efa-supported" => shown(t.efa > 0),
         "network-info.ena-support" => one(ena(t)),
+        "network-info.encryption-in-transit-supported" => shown(encrypts_in_transit(t)),
+        "network-info.ipv4-addresses-per-interface"
+        | "network-info.ipv6-addresses-per-interface" => shown(ADDRESSES_PER_INTERFACE),
+        "network-info.ipv6-supported" => one("true"),
+        "network-info.maximum-network-cards" => shown(t.efa.max(1)),
+        "network-info.maximum-network-interfaces" => shown(interfaces(t)),
+        "nitro-tpm-support" => one(tpm(t)),
         "network-info.network-performance" => one(t.network.as_str()),
         "nitro-enclaves-support" => one(enclaves(t)),
         "processor-info.supported-architecture" => {
@@ -124,11 +163,38 @@ fn values<'a>(t: &'a InstanceType, filter: &str) -> Values<'a> {
         "vcpu-info.default-cores" => shown(t.vcpus / t.threads),
         "vcpu-info.default-threads-per-core" => shown(t.threads),
         "vcpu-info.default-vcpus" => shown(t.vcpus),
+        "vcpu-info.valid-cores" => valid_cores(t).map(|n| n.to_string().into()).collect(),
+        "vcpu-info.valid-threads-per-core" => {
+            (1..=t.threads).map(|n| n.to_string().into()).collect()
+        }
         _ => Vec::new(),
     }
 }
 
 const CLOCK_GHZ: &str = "3.1";
+
+const ADDRESSES_PER_INTERFACE: i64 = 15;
+
+fn interfaces(t: &InstanceType) -> i64 {
+    if t.vcpus <= 2 { 3 } else { 8 }
+}
+
+fn encrypts_in_transit(t: &InstanceType) -> bool {
+    !t.xen && !t.burstable
+}
+
+fn tpm(t: &InstanceType) -> &'static str {
+    if t.xen || t.metal {
+        "unsupported"
+    } else {
+        "supported"
+    }
+}
+
+fn valid_cores(t: &InstanceType) -> impl Iterator<Item = i64> {
+    let cores = t.vcpus / t.threads;
+    (1..=cores).filter(move |n| n % 2 == 0 || *n == cores)
+}
 
 fn hypervisor(t: &InstanceType) -> Option<&'static str> {
     match (t.metal, t.xen) {
@@ -193,10 +259,7 @@ fn write(xml: &mut Xml, t: &InstanceType) {
         xml.text("defaultVCpus", t.vcpus);
         xml.text("defaultCores", cores);
         xml.text("defaultThreadsPerCore", t.threads);
-        xml.texts(
-            "validCores",
-            (1..=cores).filter(|n| n % 2 == 0 || *n == cores),
-        );
+        xml.texts("validCores", valid_cores(t));
         xml.texts("validThreadsPerCore", 1..=t.threads);
     });
     xml.nest("memoryInfo", |xml| xml.text("sizeInMiB", t.memory_mib));
@@ -212,14 +275,7 @@ fn write(xml: &mut Xml, t: &InstanceType) {
     xml.text("autoRecoverySupported", !t.metal);
     xml.texts("supportedBootModes", boot_modes(t));
     xml.text("nitroEnclavesSupport", enclaves(t));
-    xml.text(
-        "nitroTpmSupport",
-        if t.xen || t.metal {
-            "unsupported"
-        } else {
-            "supported"
-        },
-    );
+    xml.text("nitroTpmSupport", tpm(t));
 }
 
 fn write_storage(xml: &mut Xml, t: &InstanceType) {
@@ -244,26 +300,25 @@ fn write_storage(xml: &mut Xml, t: &InstanceType) {
 }
 
 fn write_network(xml: &mut Xml, t: &InstanceType) {
-    let interfaces = if t.vcpus <= 2 { 3 } else { 8 };
     xml.nest("networkInfo", |xml| {
         xml.text("networkPerformance", &t.network);
-        xml.text("maximumNetworkInterfaces", interfaces);
+        xml.text("maximumNetworkInterfaces", interfaces(t));
         xml.text("maximumNetworkCards", t.efa.max(1));
         xml.text("defaultNetworkCardIndex", 0);
         xml.list("networkCards", 0..t.efa.max(1), |xml, index| {
             xml.text("networkCardIndex", index);
             xml.text("networkPerformance", &t.network);
-            xml.text("maximumNetworkInterfaces", interfaces);
+            xml.text("maximumNetworkInterfaces", interfaces(t));
         });
-        xml.text("ipv4AddressesPerInterface", 15);
-        xml.text("ipv6AddressesPerInterface", 15);
+        xml.text("ipv4AddressesPerInterface", ADDRESSES_PER_INTERFACE);
+        xml.text("ipv6AddressesPerInterface", ADDRESSES_PER_INTERFACE);
         xml.text("ipv6Supported", true);
         xml.text("enaSupport", ena(t));
         xml.text("efaSupported", t.efa > 0);
         if t.efa > 0 {
             xml.nest("efaInfo", |xml| xml.text("maximumEfaInterfaces", t.efa));
         }
-        xml.text("encryptionInTransitSupported", !t.xen && !t.burstable);
+        xml.text("encryptionInTransitSupported", encrypts_in_transit(t));
     });
 }
 

@@ -391,12 +391,19 @@ impl Local<'_> {
             ),
         };
         let now = self.now;
-        if let Some(request) = self.region.spot_requests.get_mut(&spot.request_id) {
-            if request.state != "cancelled" {
-                request.state = status.0;
-            }
-            request.status = (status.1, status.2);
-            request.updated_at = now;
+        let Some(request) = self.region.spot_requests.get_mut(&spot.request_id) else {
+            return;
+        };
+        request.updated_at = now;
+        if request.state == "cancelled" {
+            return;
+        }
+        (request.state, request.status) = (status.0, (status.1, status.2));
+        // A persistent request is not done when its instance is: it launches another one.
+        if status.0 == "closed" && spot.persistent {
+            request.state = "open";
+            let id = spot.request_id.clone();
+            self.core.respawns.push((self.place.clone(), id));
         }
     }
 

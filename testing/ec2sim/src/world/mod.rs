@@ -58,6 +58,8 @@ pub(crate) struct Core {
     pub(crate) timeline: Timeline,
     /// What is to be done outside.
     pub(crate) effects: Vec<Effect>,
+    /// Persistent spot requests that want another instance.
+    pub(crate) respawns: Vec<(Place, String)>,
     /// Counts for the tests.
     pub(crate) audit: Audit,
     /// Faults in force.
@@ -118,6 +120,7 @@ impl World {
                 ids: Ids::default(),
                 timeline: Timeline::default(),
                 effects: Vec::new(),
+                respawns: Vec::new(),
                 audit: Audit::default(),
                 faults: Faults::default(),
                 limits: Limits::default(),

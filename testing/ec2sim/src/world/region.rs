@@ -66,6 +66,8 @@ pub(crate) struct SpotRequest {
     pub(crate) max_price: String,
     /// The launch, as far as it is described again.
     pub(crate) launch: SpotLaunch,
+    /// The parameters of the launch: a persistent request launches again.
+    pub(crate) params: Vec<(String, String)>,
 }
 
 /// What a spot request launched.
@@ -153,6 +155,16 @@ pub(crate) struct TemplateVersion {
     pub(crate) created_at: Timestamp,
     /// `LaunchTemplateData` as query parameters, names relative to it.
     pub(crate) data: Vec<(String, String)>,
+}
+
+impl TemplateVersion {
+    /// One plain parameter.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.data
+            .iter()
+            .find(|(path, _)| path == name)
+            .map(|(_, value)| value.as_str())
+    }
 }
 
 /// A fleet of type instant.

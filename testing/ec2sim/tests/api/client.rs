@@ -50,7 +50,12 @@ impl Node {
                     open.last_mut().expect("a parent").text.push_str(text);
                 }
                 Event::Eof => return open.remove(0).children.into_iter().next().expect("a root"),
-                _ => {}
+                Event::Empty(_)
+                | Event::CData(_)
+                | Event::Comment(_)
+                | Event::Decl(_)
+                | Event::PI(_)
+                | Event::DocType(_) => {}
             }
         }
     }

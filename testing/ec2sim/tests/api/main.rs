@@ -6,6 +6,7 @@ mod credentials;
 mod faults;
 mod launches;
 mod lists;
+mod machines;
 mod metadata;
 mod networks;
 mod protocols;

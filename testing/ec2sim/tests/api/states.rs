@@ -173,6 +173,56 @@ async fn a_one_time_spot_instance_cannot_be_stopped_but_is_interrupted() {
 }
 
 #[tokio::test]
+async fn a_persistent_spot_request_launches_again_until_it_is_cancelled() {
+    let sim = Sim::start().await;
+    let persistent = [
+        ("InstanceMarketOptions.MarketType", "spot"),
+        (
+            "InstanceMarketOptions.SpotOptions.SpotInstanceType",
+            "persistent",
+        ),
+        ("ClientToken", "t"),
+        ("TagSpecification.1.ResourceType", "instance"),
+        ("TagSpecification.1.Tag.1.Key", "k"),
+    ];
+    let first = sim.run(1, &persistent).await.remove(0);
+    let request = sim
+        .until(&first, "running")
+        .await
+        .text("spotInstanceRequestId")
+        .to_owned();
+    let live = async || {
+        let filter = [
+            ("Filter.1.Name", "spot-instance-request-id"),
+            ("Filter.1.Value.1", request.as_str()),
+            ("Filter.2.Name", "tag-key"),
+            ("Filter.2.Value.1", "k"),
+            ("Filter.3.Name", "instance-state-name"),
+            ("Filter.3.Value.1", "pending"),
+            ("Filter.3.Value.2", "running"),
+        ];
+        let listed = sim.ok("DescribeInstances", &filter).await;
+        listed.texts("reservationSet/item/instancesSet/item/instanceId")
+    };
+    sim.ok("TerminateInstances", &[("InstanceId.1", &first)])
+        .await;
+    sim.until(&first, "terminated").await;
+    let second = live().await;
+    assert_eq!(second.len(), 1);
+    assert_ne!(second[0], first);
+    sim.ok(
+        "CancelSpotInstanceRequests",
+        &[("SpotInstanceRequestId.1", &request)],
+    )
+    .await;
+    sim.until(&second[0], "running").await;
+    sim.ok("TerminateInstances", &[("InstanceId.1", &second[0])])
+        .await;
+    sim.until(&second[0], "terminated").await;
+    assert!(live().await.is_empty());
+}
+
+#[tokio::test]
 async fn a_host_that_fails_ends_its_instance_at_once() {
     let sim = Sim::start().await;
     let id = sim.run(1, &[]).await.remove(0);

@@ -269,6 +269,19 @@ fn spot_request(
     instance_id: &str,
     first: &Interface,
 ) -> Spot {
+    if let Some(request) = wish
+        .existing
+        .as_ref()
+        .and_then(|id| local.region.spot_requests.get_mut(id))
+    {
+        instance_id.clone_into(&mut request.instance_id);
+        request.launch.zone.clone_from(&first.zone);
+        return Spot {
+            request_id: request.id.clone(),
+            persistent: wish.persistent,
+            interruption: wish.interruption.clone(),
+        };
+    }
     let id = local.core.ids.fresh("sir");
     let max_price = wish
         .max_price
@@ -292,6 +305,7 @@ fn spot_request(
             zone: first.zone.clone(),
             groups: first.groups.clone(),
         },
+        params: wish.params.clone(),
     };
     tags::attach(local.region, &id, request.tags.of("spot-instances-request"));
     local.region.spot_requests.insert(id.clone(), made);

@@ -79,3 +79,14 @@ pub(crate) fn launch(
     }
     Ok(ids)
 }
+
+/// Launches one instance for a spot request that exists.
+pub(crate) fn relaunch(ctx: &mut Ctx<'_>, spot_request: &str) -> ApiResult<String> {
+    let mut request = Request::parse(ctx, ctx.params())?;
+    if let Some(spot) = &mut request.spot {
+        spot.existing = Some(spot_request.to_owned());
+    }
+    let grant = capacity::find(ctx, &request)?;
+    let ids = launch::build(ctx, &request, &grant, "")?;
+    ids.into_iter().next().ok_or_else(ApiError::no_capacity)
+}

@@ -256,7 +256,18 @@ pub(crate) fn spot(
         max_price,
         persistent,
         interruption,
+        existing: None,
+        params: again(params),
     }))
+}
+
+/// The launch of one more such instance.
+fn again(params: &Params) -> Vec<(String, String)> {
+    const ONCE: [&str; 4] = ["ClientToken", "DryRun", "MinCount", "MaxCount"];
+    let mut pairs = params.pairs();
+    pairs.retain(|(path, _)| !ONCE.contains(&path.as_str()));
+    pairs.extend([("MinCount", "1"), ("MaxCount", "1")].map(|(k, v)| (k.to_owned(), v.to_owned())));
+    pairs
 }
 
 fn check_price(offer: &str, current: f64) -> ApiResult<()> {

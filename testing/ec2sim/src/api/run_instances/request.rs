@@ -35,6 +35,10 @@ pub(crate) struct SpotWish {
     pub(crate) persistent: bool,
     /// What an interruption does.
     pub(crate) interruption: String,
+    /// The request, when it exists already.
+    pub(crate) existing: Option<String>,
+    /// What a persistent request launches when it launches again.
+    pub(crate) params: Vec<(String, String)>,
 }
 
 /// A launch.

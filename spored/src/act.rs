@@ -10,8 +10,9 @@ use tokio::{
 
 use crate::{ec2::Ec2, power_off};
 
-/// How long EC2 may refuse or be silent before the machine powers itself off. Its shutdown behaviour
-/// then makes a termination of that, or a stop where stops were asked for.
+/// How long EC2 may refuse or be silent before the machine powers itself off, which its shutdown
+/// behaviour makes a termination. A stop is only asked for: a power-off would cost the disks that a stop
+/// is to keep, and the deadline turns it into a termination in time.
 const EC2_PATIENCE: Duration = Duration::from_secs(30);
 /// How long an instance may go on after EC2 agreed to end it.
 const MACHINE_PATIENCE: Duration = Duration::from_secs(120);
@@ -46,7 +47,7 @@ pub(crate) async fn end(ec2: Arc<Ec2>, action: watch::Receiver<Option<Action>>) 
             return;
         };
         let answer = ec2.end(wanted).await;
-        let next = escalation.next(began.elapsed(), answer.is_ok());
+        let next = escalation.next(began.elapsed(), wanted, answer.is_ok());
         match answer {
             Ok(()) => tracing::info!("EC2 agreed to end this instance: {wanted:?}"),
             Err(error) => tracing::error!("this instance does not end yet: {error}"),
@@ -66,7 +67,7 @@ impl Escalation {
         }
     }
 
-    fn next(&mut self, elapsed: Duration, agreed: bool) -> Next {
+    fn next(&mut self, elapsed: Duration, wanted: Action, agreed: bool) -> Next {
         let wait = if agreed {
             self.backoff = BACKOFF.0;
             ASK_AGAIN
@@ -80,7 +81,7 @@ impl Escalation {
         let again = self
             .powered_off
             .is_none_or(|at| elapsed >= at + POWER_OFF_AGAIN);
-        let power_off = (refused || stuck) && again;
+        let power_off = wanted == Action::Terminate && (refused || stuck) && again;
         if power_off {
             self.powered_off = Some(elapsed);
         }
@@ -94,11 +95,15 @@ mod tests {
 
     /// Lets EC2 answer so for some minutes, each call taking a second; when was the power cut?
     fn power_offs(agreed: impl Fn(u64) -> bool) -> Vec<u64> {
+        power_offs_for(Action::Terminate, agreed)
+    }
+
+    fn power_offs_for(wanted: Action, agreed: impl Fn(u64) -> bool) -> Vec<u64> {
         let mut escalation = Escalation::new();
         let (mut now, mut cut) = (0, Vec::new());
         while now < 240 {
             now += 1;
-            let next = escalation.next(Duration::from_secs(now), agreed(now));
+            let next = escalation.next(Duration::from_secs(now), wanted, agreed(now));
             if next.power_off {
                 cut.push(now);
             }
@@ -119,6 +124,11 @@ mod tests {
     }
 
     #[test]
+    fn a_stop_that_is_refused_never_cuts_the_power() {
+        assert!(power_offs_for(Action::Stop, |_| false).is_empty());
+    }
+
+    #[test]
     fn an_agreement_is_trusted_for_two_minutes() {
         let cut = power_offs(|_| true);
         assert!((120..=160).contains(&cut[0]), "{cut:?}");
@@ -136,7 +146,7 @@ mod tests {
         let waits: Vec<_> = (1..7)
             .map(|n| {
                 escalation
-                    .next(Duration::from_secs(n), false)
+                    .next(Duration::from_secs(n), Action::Terminate, false)
                     .wait
                     .as_secs()
             })

@@ -421,9 +421,24 @@ impl Agent {
         }
     }
 
-    /// What the workload said of itself counts; then its exit code; then that it is done at all.
+    /// Whether the workload was stopped because the instance ends, before it was done by itself.
+    fn was_interrupted(&self) -> bool {
+        let cut = |ended: &Ended| ended.reason != EndReason::Completed;
+        let Some(ended) = self.memory.ended.as_ref().filter(|ended| cut(ended)) else {
+            return false;
+        };
+        self.exit()
+            .is_some_and(|exit| exit.at.as_second() >= ended.at.as_second())
+            || self.workload_runs()
+    }
+
+    /// What the workload said of itself counts; then that it was not let finish; then its exit code;
+    /// then that it is done at all.
     fn phase(&self) -> Option<WorkloadPhase> {
         let said = self.memory.completion.as_ref();
+        if said.is_none() && self.was_interrupted() {
+            return Some(WorkloadPhase::Interrupted);
+        }
         let succeeded = said
             .and_then(|said| said.succeeded)
             .or_else(|| self.exit().map(|exit| exit.code == Some(0)))

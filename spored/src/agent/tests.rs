@@ -318,6 +318,18 @@ fn completion_is_dated_from_the_first_sign_of_it() {
 }
 
 #[test]
+fn a_workload_that_the_deadline_cuts_short_is_interrupted_and_not_failed() {
+    let life = Life::of(&config())
+        .hear(1, Event::Armed(at(DEADLINE)))
+        .hear(2, Event::WorkloadStarted(at(2)))
+        .until(3, DEADLINE)
+        .hear(DEADLINE + 1, ended(DEADLINE + 1, 143))
+        .until(DEADLINE + 2, DEADLINE + 20);
+    assert_eq!(life.last_report().phase, Some(WorkloadPhase::Interrupted));
+    assert_eq!(life.last_report().end_reason, Some(EndReason::TTLExpired));
+}
+
+#[test]
 fn a_spore_without_command_waits_for_the_completion_file() {
     let config = AgentConfig {
         command: Vec::new(),

@@ -246,3 +246,62 @@ pub(crate) struct Instance {
     /// What tests did to it.
     pub(crate) condition: Condition,
 }
+
+#[cfg(test)]
+impl Instance {
+    /// A plain instance for tests of the state machine.
+    pub(crate) fn example(id: &str, now: Timestamp) -> Self {
+        Self {
+            id: id.to_owned(),
+            seq: 1,
+            reservation_id: "r-1".into(),
+            launch_index: 0,
+            client_token: String::new(),
+            image_id: "ami-1".into(),
+            instance_type: "t3.micro".into(),
+            architecture: "x86_64".into(),
+            platform_details: "Linux/UNIX".into(),
+            state: State::Pending,
+            generation: 0,
+            reason: None,
+            launch_time: now,
+            created_at: now,
+            boots: 0,
+            key_name: None,
+            placement: Placement::default(),
+            subnet_id: String::new(),
+            vpc_id: String::new(),
+            private_ip: Ipv4Addr::LOCALHOST,
+            public_ip: None,
+            wants_public_ip: false,
+            groups: Vec::new(),
+            interfaces: Vec::new(),
+            block_devices: Vec::new(),
+            root_device: "/dev/xvda".into(),
+            user_data: Arc::default(),
+            profile: None,
+            metadata: MetadataOptions {
+                http_tokens: "required".into(),
+                hop_limit: 1,
+                http_endpoint: "enabled".into(),
+                http_protocol_ipv6: "disabled".into(),
+                instance_tags: "disabled".into(),
+            },
+            shutdown_behavior: "stop".into(),
+            disable_api_termination: false,
+            disable_api_stop: false,
+            hibernation: false,
+            monitoring: false,
+            ebs_optimized: false,
+            source_dest_check: true,
+            enclave: false,
+            cpu: (1, 1),
+            spot: None,
+            reservation_preference: "open".into(),
+            reservation_target: None,
+            capacity_reservation: None,
+            imds_address: Ipv4Addr::LOCALHOST,
+            condition: Condition::default(),
+        }
+    }
+}

@@ -221,8 +221,19 @@ impl Local<'_> {
     /// A vanished instance is forgotten for good.
     pub(super) fn forget(&mut self, id: &str) {
         self.homes.remove(id);
-        if let Some(instance) = self.region.retired.remove(id) {
-            self.region.launches.remove(&instance.client_token);
+        let Some(instance) = self.region.retired.remove(id) else {
+            return;
+        };
+        let token = &instance.client_token;
+        let region = &mut *self.region;
+        let known = |id: &String| region.order.contains_key(id) || region.retired.contains_key(id);
+        // As long as one instance of a launch is known, its token must not launch again.
+        if region
+            .launches
+            .get(token)
+            .is_some_and(|launch| !launch.instances.iter().any(known))
+        {
+            region.launches.remove(token);
         }
     }
 
@@ -274,139 +285,6 @@ impl Local<'_> {
         self.update_spot_request(id);
     }
 
-    fn give_public_address(&mut self, id: &str) {
-        let Some(instance) = self.region.instance(id) else {
-            return;
-        };
-        if !instance.wants_public_ip || instance.public_ip.is_some() {
-            return;
-        }
-        let address = Some(self.core.public_address());
-        self.set_public_address(id, address);
-    }
-
-    fn take_public_address(&mut self, id: &str) {
-        self.set_public_address(id, None);
-    }
-
-    fn set_public_address(&mut self, id: &str, address: Option<std::net::Ipv4Addr>) {
-        let Some(instance) = self.region.instance_mut(id) else {
-            return;
-        };
-        instance.public_ip = address;
-        let first = instance.interfaces.first().cloned();
-        if let Some(interface) = first.and_then(|id| self.region.interfaces.get_mut(&id)) {
-            interface.public_ip = address;
-        }
-    }
-
-    /// Volumes and interfaces go with the instance, or stay and become free.
-    fn release_everything(&mut self, id: &str) {
-        self.take_public_address(id);
-        let Some(instance) = self.region.instance_mut(id) else {
-            return;
-        };
-        let interfaces = std::mem::take(&mut instance.interfaces);
-        let devices = std::mem::take(&mut instance.block_devices);
-        for device in devices {
-            if device.delete_on_termination {
-                self.region.volumes.remove(&device.volume_id);
-                self.region.tags.remove(&device.volume_id);
-            } else if let Some(volume) = self.region.volumes.get_mut(&device.volume_id) {
-                volume.attachment = None;
-            }
-        }
-        for interface in interfaces {
-            self.release_interface(&interface);
-        }
-    }
-
-    fn release_interface(&mut self, id: &str) {
-        let Some(interface) = self.region.interfaces.get_mut(id) else {
-            return;
-        };
-        let gone = interface
-            .attachment
-            .take()
-            .is_none_or(|a| a.delete_on_termination);
-        if gone {
-            self.delete_interface(id);
-        }
-    }
-
-    /// Removes an interface and frees its address.
-    pub(crate) fn delete_interface(&mut self, id: &str) {
-        if let Some(interface) = self.region.interfaces.remove(id) {
-            self.region.tags.remove(id);
-            if let Some(subnet) = self.region.subnets.get_mut(&interface.subnet_id) {
-                subnet.release(interface.private_ip);
-            }
-        }
-    }
-
-    fn update_spot_request(&mut self, id: &str) {
-        let Some(instance) = self.region.instance(id) else {
-            return;
-        };
-        let Some(spot) = instance.spot.clone() else {
-            return;
-        };
-        let by_spot = instance
-            .reason
-            .as_ref()
-            .is_some_and(|r| r.code.starts_with("Server.Spot"));
-        let status = match (instance.state, by_spot) {
-            (State::Pending | State::Running, _) => {
-                ("active", "fulfilled", "Your spot request is fulfilled.")
-            }
-            (State::Stopping, _) => (
-                "active",
-                "marked-for-stop",
-                "The instance is being stopped.",
-            ),
-            (State::Stopped, true) => (
-                "open",
-                "instance-stopped-no-capacity",
-                "The instance was stopped.",
-            ),
-            (State::Stopped, false) => (
-                "disabled",
-                "instance-stopped-by-user",
-                "The instance was stopped by its user.",
-            ),
-            (State::ShuttingDown, _) => (
-                "active",
-                "marked-for-termination",
-                "The instance is being terminated.",
-            ),
-            (State::Terminated, true) => (
-                "closed",
-                "instance-terminated-no-capacity",
-                "The instance was interrupted.",
-            ),
-            (State::Terminated, false) => (
-                "closed",
-                "instance-terminated-by-user",
-                "The instance was terminated.",
-            ),
-        };
-        let now = self.now;
-        let Some(request) = self.region.spot_requests.get_mut(&spot.request_id) else {
-            return;
-        };
-        request.updated_at = now;
-        if request.state == "cancelled" {
-            return;
-        }
-        (request.state, request.status) = (status.0, (status.1, status.2));
-        // A persistent request is not done when its instance is: it launches another one.
-        if status.0 == "closed" && spot.persistent {
-            request.state = "open";
-            let id = spot.request_id.clone();
-            self.core.respawns.push((self.place.clone(), id));
-        }
-    }
-
     fn is_one_time_spot(&self, id: &str) -> bool {
         let instance = self.region.instance(id);
         instance
@@ -416,5 +294,80 @@ impl Local<'_> {
 
     fn state(&self, id: &str) -> Option<State> {
         self.region.instance(id).map(|instance| instance.state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::world::region::LaunchRecord;
+    use crate::world::{Place, World};
+
+    fn launched(world: &mut World, place: &Place, now: Timestamp, ids: &[&str]) {
+        for (id, seq) in ids.iter().zip(1..) {
+            let mut instance = Instance::example(id, now);
+            instance.seq = seq;
+            instance.client_token = "t".into();
+            world.local(place, now).admit(instance);
+        }
+        let instances = ids.iter().map(|id| (*id).to_owned()).collect();
+        let record = LaunchRecord {
+            fingerprint: [0; 32],
+            instances,
+        };
+        world
+            .local(place, now)
+            .region
+            .launches
+            .insert("t".into(), record);
+    }
+
+    #[test]
+    fn a_token_is_free_again_a_day_after_the_last_of_its_instances() {
+        let start = Timestamp::UNIX_EPOCH;
+        let hour = |n: u64| start + Duration::from_secs(3600 * n);
+        let place = Place {
+            account: "1".into(),
+            region: "us-east-1".into(),
+        };
+        let mut world = World::new(Arc::new(Config::default()));
+        launched(&mut world, &place, start, &["i-1", "i-2"]);
+        world.advance(hour(1));
+        world.local(&place, hour(1)).terminate("i-1", Cause::User);
+        world.advance(hour(40));
+        let known = |world: &mut World, now| {
+            let region = world.local(&place, now).region;
+            (
+                region.order.len() + region.retired.len(),
+                region.launches.contains_key("t"),
+            )
+        };
+        assert_eq!(known(&mut world, hour(40)), (1, true));
+        world.local(&place, hour(40)).terminate("i-2", Cause::User);
+        world.advance(hour(64));
+        assert_eq!(known(&mut world, hour(64)), (1, true));
+        world.advance(hour(66));
+        assert_eq!(known(&mut world, hour(66)), (0, false));
+    }
+
+    #[test]
+    fn a_timed_change_of_an_earlier_state_does_nothing() {
+        let start = Timestamp::UNIX_EPOCH;
+        let place = Place {
+            account: "1".into(),
+            region: "us-east-1".into(),
+        };
+        let mut world = World::new(Arc::new(Config::default()));
+        launched(&mut world, &place, start, &["i-1"]);
+        // Terminated while pending: the end of pending must not make it run.
+        world.local(&place, start).terminate("i-1", Cause::User);
+        world.advance(start + Duration::from_secs(5));
+        let state = world.instance("i-1").map(|(_, instance)| instance.state);
+        assert_eq!(state, Some(State::Terminated));
+        assert!(world.core.effects.is_empty());
     }
 }

@@ -2,6 +2,7 @@
 //! time comes in with every call, and what must happen outside goes out as [`Effect`]s.
 
 pub(crate) mod audit;
+mod belongings;
 pub(crate) mod iam;
 pub(crate) mod ids;
 pub(crate) mod instance;

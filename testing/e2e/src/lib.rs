@@ -2,6 +2,7 @@
 
 pub mod ec2;
 mod kstatus;
+pub mod life;
 
 use std::time::Duration;
 
@@ -129,5 +130,8 @@ pub async fn until_finished(world: &World, name: &str) -> SporeInstanceStatus {
 /// Why a spore ended, empty if it has not.
 #[must_use]
 pub fn ended(status: &SporeInstanceStatus) -> &str {
-    status.ended.as_ref().map_or("", |ended| ended.reason.as_str())
+    status
+        .ended
+        .as_ref()
+        .map_or("", |ended| ended.reason.as_str())
 }

@@ -2,22 +2,18 @@
 
 use std::fs;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
-use kube::{
-    Api, ResourceExt as _,
-    api::{DeleteParams, ObjectMeta, PostParams},
-};
+use kube::api::ListParams;
 use serde_json::{Value, json};
 use spore_crds::{
     State,
-    conditions::{LAUNCHED, READY, SUCCEEDED},
+    conditions::{READY, SUCCEEDED},
 };
 use spore_e2e::{
-    PATIENCE, create, delete, ec2,
+    create, delete,
     ec2::{calls_by, instance_of},
-    ended, kstatus, kubectl, spores, told, until, until_finished, until_true, without_machines,
+    ended, kstatus, kubectl, spores, told, until, until_finished, until_true,
 };
-use spore_world::{Fault, When, World, WorldOptions, eventually, layout};
+use spore_world::{Fault, When, World, WorldOptions, layout};
 
 /// The cells of the table that `kubectl get` prints: the header, and the row of a name.
 async fn table(world: &World, name: &str, more: &[&str]) -> (Vec<String>, Vec<String>) {
@@ -48,7 +44,7 @@ async fn a01_every_example_is_ready_within_seconds_of_kubectl_apply() {
     let files = fs::read_dir(&examples).unwrap().count();
     assert_eq!(
         spores(&world)
-            .list(&Default::default())
+            .list(&ListParams::default())
             .await
             .unwrap()
             .items
@@ -183,147 +179,6 @@ async fn events_of(world: &World, name: &str) -> Vec<String> {
         event["reason"].as_str().unwrap().to_owned()
     };
     events.iter().map(told).collect()
-}
-
-// ---- Kubernetes around it ----
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_owner_takes_its_spore_along() {
-    let world = without_machines("owner").await;
-    let owners = Api::<ConfigMap>::namespaced(world.client(), world.namespace());
-    let owner = ConfigMap {
-        metadata: ObjectMeta {
-            name: Some("owner".into()),
-            ..ObjectMeta::default()
-        },
-        ..ConfigMap::default()
-    };
-    let owner = owners.create(&PostParams::default(), &owner).await.unwrap();
-    let manifest = json!({
-        "apiVersion": "spore.host/v1alpha1",
-        "kind": "SporeInstance",
-        "metadata": {"name": "owned", "ownerReferences": [{
-            "apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner.uid(),
-        }]},
-        "spec": {"instanceType": "t3.micro", "ttl": "1h"},
-    });
-    world.apply(&manifest.to_string()).await.unwrap();
-    let instance = instance_of(&world, "owned").await;
-    owners
-        .delete("owner", &DeleteParams::default())
-        .await
-        .unwrap();
-    ec2::until_terminated(&world, &instance.id).await;
-    eventually("the spore is gone", PATIENCE, async || {
-        matches!(spores(&world).get_opt("owned").await, Ok(None)).then_some(())
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_namespace_takes_its_spores_along() {
-    // Rights in the whole cluster, as the chart gives them by default, so that they outlive the
-    // namespace; the controller still looks at one namespace only, since other tests run beside.
-    let namespace = format!("doomed-{}", std::process::id());
-    let options = WorldOptions {
-        no_machines: true,
-        controller_args: vec![format!("--namespace={namespace}")],
-        chart_values: [("watchNamespace".to_owned(), json!(""))].into(),
-        ..WorldOptions::default()
-    };
-    let world = World::start_with("namespace", options).await.unwrap();
-    let namespaces = Api::<Namespace>::all(world.client());
-    kubectl(&world, &["create", "namespace", &namespace]).await;
-    let example = layout::root().join("examples/spore.yaml");
-    kubectl(
-        &world,
-        &["apply", "-n", &namespace, "-f", example.to_str().unwrap()],
-    )
-    .await;
-    eventually("it is launched", PATIENCE, async || {
-        (world.sim().audit().await.ok()?.live_instances == 1).then_some(())
-    })
-    .await;
-    namespaces
-        .delete(&namespace, &DeleteParams::default())
-        .await
-        .unwrap();
-    eventually("the namespace is gone", PATIENCE, async || {
-        matches!(namespaces.get_opt(&namespace).await, Ok(None)).then_some(())
-    })
-    .await;
-    let states = world.sim().instances().await.unwrap();
-    let states: Vec<&str> = states
-        .iter()
-        .map(|instance| instance.state.as_str())
-        .collect();
-    assert_eq!(states, ["terminated"]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn health_and_metrics_are_served() {
-    let mut world = without_machines("health").await;
-    create(&world, "counted", json!({})).await.unwrap();
-    until_true(&world, "counted", LAUNCHED).await;
-    assert_eq!(world.controller().get("/healthz").await.unwrap(), "ok\n");
-    assert_eq!(world.controller().get("/readyz").await.unwrap(), "ok\n");
-    let controller = world.controller();
-    let metrics = eventually("the launch is counted", PATIENCE, async || {
-        let metrics = controller.get("/metrics").await.ok()?;
-        (sum(&metrics, "spore_reconciles_total", "settled") > 0).then_some(metrics)
-    })
-    .await;
-    assert_eq!(
-        sum(&metrics, "spore_aws_calls_total", "RunInstances"),
-        1,
-        "{metrics}"
-    );
-    assert_eq!(
-        sum(&metrics, "spore_launch_seconds_count", ""),
-        1,
-        "{metrics}"
-    );
-    assert!(sum(&metrics, "spore_inventory_timestamp_seconds", "us-west-2") > 1_700_000_000);
-}
-
-/// The sum of a metric over the lines that have a text in their labels.
-fn sum(metrics: &str, name: &str, label: &str) -> u64 {
-    let lines = metrics
-        .lines()
-        .filter(|line| line.starts_with(name) && line.contains(label));
-    lines
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
-        .sum()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_controllers_account_reads_no_secrets_and_nothing_of_other_namespaces() {
-    let world = without_machines("rights").await;
-    let config = world.dir().join("controller.kubeconfig");
-    let config = config.to_str().unwrap();
-    let refused = [
-        vec!["get", "secrets"],
-        vec!["get", "pods"],
-        vec!["get", "configmaps"],
-        vec!["get", "namespaces"],
-        vec!["get", "pods", "--all-namespaces"],
-        vec!["get", "secrets", "-n", "kube-system"],
-        vec!["get", "sporeinstances", "--all-namespaces"],
-        vec!["delete", "sporeinstance", "other"],
-        vec!["create", "configmap", "x"],
-    ];
-    for args in refused {
-        let mut all = vec!["--kubeconfig", config];
-        all.extend(&args);
-        let output = world.kubectl(&all).await.unwrap();
-        assert_ne!(output.code, Some(0), "{args:?}");
-        assert!(
-            output.stderr.to_lowercase().contains("forbidden"),
-            "{args:?}: {}",
-            output.stderr
-        );
-    }
-    kubectl(&world, &["--kubeconfig", config, "get", "sporeinstances"]).await;
 }
 
 // ---- what GitOps makes of it ----

@@ -5,66 +5,25 @@ use std::{fs, time::Duration};
 
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
-use serde_json::{Value, json};
+use serde_json::json;
 use spore_core::{
     agent_config::{POWER_OFF_TIMER, WARNING_FILE, power_off_timer_unit},
     duration,
 };
 use spore_crds::{
-    SporeInstanceStatus, State,
-    conditions::{AGENT_READY, READY, SUCCEEDED},
+    State,
+    conditions::{READY, SUCCEEDED},
 };
 use spore_e2e::{
     PATIENCE, create,
-    ec2::{
-        calls_by, file_on_machine, find, instance_of, on_machine, until_instance, until_terminated,
-    },
-    ended, kubectl, spores, told, until, until_finished, until_true,
+    ec2::{calls_by, file_on_machine, find, instance_of, on_machine, until_terminated},
+    ended,
+    life::{never_again, past, running, sleeping, world_with_grace},
+    spores, told, until, until_finished, until_true,
 };
-use spore_world::{
-    World, WorldOptions, eventually, poll,
-    sim::{ACCESS_KEY, Instance, Load},
-};
+use spore_world::{World, WorldOptions, eventually, sim::ACCESS_KEY};
 
 const TERMINATE: &str = "TerminateInstances";
-
-/// A world in which whoever stands in for the agent does so after this many seconds.
-async fn world_with_grace(name: &str, controller: u32, power_off: u32) -> World {
-    let options = WorldOptions {
-        controller_args: vec![
-            format!("--deadline-grace={controller}s"),
-            format!("--power-off-grace={power_off}s"),
-        ],
-        ..WorldOptions::default()
-    };
-    World::start_with(name, options).await.unwrap()
-}
-
-/// A spore whose workload never ends by itself, once its agent reports.
-async fn running(world: &World, name: &str, spec: Value) -> (Instance, SporeInstanceStatus) {
-    create(world, name, spec).await.unwrap();
-    let status = until_true(world, name, READY).await;
-    (instance_of(world, name).await, status)
-}
-
-fn sleeping(ttl: &str) -> Value {
-    json!({"ttl": ttl, "command": ["sleep", "1000"]})
-}
-
-/// Says how long after the deadline it is.
-fn past(status: &SporeInstanceStatus) -> i64 {
-    let deadline = status.deadline.expect("a launched spore has a deadline");
-    Timestamp::now().duration_since(deadline).as_secs()
-}
-
-/// Nothing of what has ended may come back.
-async fn never_again(world: &World) {
-    let launched = world.sim().instances().await.unwrap().len();
-    let more = poll(Duration::from_secs(4), async || {
-        (world.sim().instances().await.ok()?.len() != launched).then_some(())
-    });
-    assert!(more.await.is_none(), "what had ended was launched again");
-}
 
 // ---- three locks ----
 
@@ -80,7 +39,16 @@ async fn a04_with_the_controller_gone_the_agent_ends_the_instance_at_its_deadlin
     assert_eq!(calls_by(&world, ACCESS_KEY, TERMINATE).await, 0);
 
     world.controller().start().await.unwrap();
-    assert_eq!(ended(&until_finished(&world, "alone").await), "TTLExpired");
+    let status = until_finished(&world, "alone").await;
+    assert_eq!(
+        (ended(&status), status.state),
+        ("TTLExpired", Some(State::Ended))
+    );
+    assert_eq!(
+        told(&status, SUCCEEDED).0,
+        "EndedBeforeCompletion",
+        "cut short, not failed"
+    );
     never_again(&world).await;
 }
 
@@ -185,6 +153,34 @@ async fn a_result_that_came_while_the_controller_was_away_is_not_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a04_an_instance_that_gets_a_wrong_agent_refuses_it_and_still_ends() {
+    let zeros = "0".repeat(64);
+    let options = WorldOptions {
+        controller_args: vec![
+            format!("--agent-sha256=x86_64={zeros},arm64={zeros}"),
+            "--deadline-grace=1s".into(),
+        ],
+        ..WorldOptions::default()
+    };
+    let world = World::start_with("wrong-agent", options).await.unwrap();
+    let spec = json!({"ttl": "15s", "command": ["touch", "/var/log/ran"]});
+    create(&world, "wary", spec).await.unwrap();
+    let instance = instance_of(&world, "wary").await;
+    let console = instance.machine_dir.as_ref().unwrap().join("console.log");
+    eventually("the digest is compared", PATIENCE, async || {
+        fs::read_to_string(&console)
+            .ok()?
+            .contains("refused")
+            .then_some(())
+    })
+    .await;
+    let status = until_finished(&world, "wary").await;
+    assert_eq!((ended(&status), &status.agent), ("TTLExpired", &None));
+    assert!(!on_machine(&instance, "/usr/local/bin/spored").exists());
+    assert!(!on_machine(&instance, "/var/log/ran").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a13_an_extension_moves_tag_agent_and_power_off_timer() {
     let world = World::start("extension").await.unwrap();
     let (instance, before) = running(&world, "longer", sleeping("25s")).await;
@@ -233,147 +229,29 @@ async fn a13_an_extension_moves_tag_agent_and_power_off_timer() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a34_the_agents_log_warning_and_status_are_where_people_look_for_them() {
+    let world = World::start("on-machine").await.unwrap();
+    let look = "sleep 2; journalctl -u spored > /tmp/log; spored status > /tmp/status; sleep 1000";
+    let spec = json!({"ttl": "4m", "command": ["sh", "-c", look]});
+    let (instance, status) = running(&world, "looks", spec).await;
+    let log = file_on_machine(&instance, "/tmp/log", |text| text.contains("spored")).await;
+    assert!(log.contains("reporting"), "{log}");
+    let said = file_on_machine(&instance, "/tmp/status", |text| text.contains("Deadline")).await;
+    let deadline = status.deadline.unwrap().to_string();
+    for words in ["looks", "Running", &deadline, "Terminate at", "TTLExpired"] {
+        assert!(said.contains(words), "no {words} in {said}");
+    }
+    let warning = file_on_machine(&instance, WARNING_FILE, |_| true).await;
+    assert!(warning.contains(&deadline), "{warning}");
+}
+
 async fn extend(world: &World, name: &str, to: Timestamp) {
     let patch = Patch::Merge(json!({"spec": {"extendTo": to}}));
     spores(world)
         .patch(name, &PatchParams::default(), &patch)
         .await
         .unwrap();
-}
-
-// ---- idleness ----
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a06_an_idle_instance_ends_and_a_busy_one_does_not() {
-    let world = World::start("idle").await.unwrap();
-    create(&world, "busy", json!({"idle": {"timeout": "8s"}}))
-        .await
-        .unwrap();
-    create(&world, "quiet", json!({"idle": {"timeout": "16s"}}))
-        .await
-        .unwrap();
-    create(
-        &world,
-        "paused",
-        json!({"idle": {"timeout": "8s", "action": "Stop"}}),
-    )
-    .await
-    .unwrap();
-    let busy = instance_of(&world, "busy").await;
-    let work = Load {
-        cpu_percent: 60.0,
-        ..Load::default()
-    };
-    eventually("the busy one works", PATIENCE, async || {
-        world.sim().set_load(&busy.id, work).await.ok()
-    })
-    .await;
-
-    let status = until(&world, "quiet", "idle", |status| {
-        status.idle_since.is_some()
-    })
-    .await;
-    assert_eq!(status.ended, None, "idle, but not for long enough yet");
-    let quiet = until_finished(&world, "quiet").await;
-    assert_eq!((ended(&quiet), quiet.state), ("Idle", Some(State::Ended)));
-    assert_eq!(quiet.idle_since, None);
-    assert_eq!(told(&quiet, SUCCEEDED).0, "EndedBeforeCompletion");
-    let paused = until(&world, "paused", "stopped", |status| {
-        status.state == Some(State::Stopped)
-    })
-    .await;
-    assert_eq!(told(&paused, READY).0, "Stopped");
-
-    assert_eq!(
-        find(&world, &busy.id).await.unwrap().state,
-        "running",
-        "work is going on there"
-    );
-    world
-        .sim()
-        .set_load(&busy.id, Load::default())
-        .await
-        .unwrap();
-    assert_eq!(ended(&until_finished(&world, "busy").await), "Idle");
-}
-
-// ---- completion ----
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a08_the_workload_or_anybody_on_the_machine_can_say_that_the_work_is_done() {
-    let world = World::start("completion").await.unwrap();
-    let says = "spored complete --status failed --message 'no data'; sleep 1000";
-    let spec = json!({"command": ["sh", "-c", says], "onComplete": {"delay": "1s"}});
-    create(&world, "says", spec).await.unwrap();
-    for name in ["touches", "writes"] {
-        create(&world, name, json!({"onComplete": {"delay": "1s"}}))
-            .await
-            .unwrap();
-    }
-    for (name, content) in [
-        ("touches", ""),
-        ("writes", r#"{"status":"success","message":"42 epochs"}"#),
-    ] {
-        let status = until_true(&world, name, AGENT_READY).await;
-        assert_eq!(
-            status.workload.unwrap().phase.as_deref(),
-            Some("None"),
-            "{name}"
-        );
-        let instance = instance_of(&world, name).await;
-        fs::write(on_machine(&instance, "/tmp/SPAWN_COMPLETE"), content).unwrap();
-    }
-    for (name, state, reason, says) in [
-        ("says", State::Failed, "WorkloadFailed", "no data"),
-        (
-            "touches",
-            State::Succeeded,
-            "WorkloadSucceeded",
-            "the workload succeeded",
-        ),
-        ("writes", State::Succeeded, "WorkloadSucceeded", "42 epochs"),
-    ] {
-        let status = until_finished(&world, name).await;
-        assert_eq!(
-            (status.state, ended(&status)),
-            (Some(state), "Completed"),
-            "{name}"
-        );
-        let (told, message) = told(&status, SUCCEEDED);
-        assert_eq!(told, reason, "{name}");
-        assert!(message.contains(says), "{name}: {message}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a08_stopping_on_completion_keeps_the_disk_until_the_deadline() {
-    let world = world_with_grace("stops", 1, 300).await;
-    let spec = json!({
-        "ttl": "25s", "command": ["true"], "onComplete": {"action": "Stop", "delay": "0s"},
-    });
-    create(&world, "stops", spec).await.unwrap();
-    let status = until(&world, "stops", "stopped", |status| {
-        status.state == Some(State::Stopped)
-    })
-    .await;
-    assert_eq!(
-        (told(&status, READY).0.as_str(), &status.ended),
-        ("Stopped", &None)
-    );
-    assert_eq!(told(&status, SUCCEEDED).0, "WorkloadSucceeded");
-    assert_eq!(
-        world.sim().audit().await.unwrap().volumes,
-        1,
-        "the disk is kept"
-    );
-
-    let finished = until_finished(&world, "stops").await;
-    assert_eq!(
-        (finished.state, ended(&finished)),
-        (Some(State::Succeeded), "TTLExpired")
-    );
-    assert!(past(&finished) >= 1);
-    assert_eq!(world.sim().audit().await.unwrap().volumes, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -391,106 +269,4 @@ async fn a_workload_survives_the_death_of_its_agent_and_its_result_is_reported()
     assert_eq!(status.workload.unwrap().exit_code, Some(4));
     let runs = fs::read_to_string(on_machine(&instance, "/var/log/runs")).unwrap();
     assert_eq!(runs, "run\n", "the workload is never run twice");
-}
-
-// ---- ends that nobody here asked for ----
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a10_a_spot_interruption_is_seen_within_seconds_and_ends_the_spore_for_good() {
-    let world = World::start("spot").await.unwrap();
-    let spec = json!({"market": "Spot", "command": ["sleep", "1000"]});
-    let (instance, _) = running(&world, "taken", spec).await;
-    assert_eq!(instance.market, "spot");
-    let noticed = Timestamp::now();
-    let notice = Duration::from_secs(15);
-    world
-        .sim()
-        .spot_interrupt(&instance.id, "terminate", notice)
-        .await
-        .unwrap();
-
-    let mark = "/tmp/spawn-spot-interruption.json";
-    let mark = file_on_machine(&instance, mark, |text| !text.is_empty()).await;
-    let mark: Value = serde_json::from_str(&mark).unwrap();
-    assert_eq!(
-        (&mark["action"], &mark["instance_id"]),
-        (&json!("terminate"), &json!(instance.id))
-    );
-    let seen: Timestamp = mark["detected_at"].as_str().unwrap().parse().unwrap();
-    let took = seen.duration_since(noticed).as_secs_f64();
-    assert!(took < 8.0, "looked for every 5 s, seen after {took} s");
-    let warning = file_on_machine(&instance, WARNING_FILE, |_| true).await;
-    assert!(
-        warning.contains("EC2 takes this Spot instance back"),
-        "{warning}"
-    );
-
-    let status = until_finished(&world, "taken").await;
-    assert_eq!(ended(&status), "SpotInterruption");
-    never_again(&world).await;
-    assert_eq!(
-        spores(&world)
-            .get("taken")
-            .await
-            .unwrap()
-            .status
-            .unwrap()
-            .attempts,
-        1
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_instance_that_dies_or_is_ended_by_others_is_told_of_and_not_launched_again() {
-    let world = World::start("ended-outside").await.unwrap();
-    for name in ["dies", "terminated"] {
-        create(&world, name, sleeping("1h")).await.unwrap();
-    }
-    let (stopped, _) = running(&world, "stopped", sleeping("1h")).await;
-    for name in ["dies", "terminated"] {
-        until_true(&world, name, READY).await;
-    }
-    world
-        .sim()
-        .die(&instance_of(&world, "dies").await.id)
-        .await
-        .unwrap();
-    let terminated = instance_of(&world, "terminated").await.id;
-    for args in [
-        ["terminate-instances", terminated.as_str()],
-        ["stop-instances", stopped.id.as_str()],
-    ] {
-        let [verb, id] = args;
-        world
-            .aws(&["ec2", verb, "--instance-ids", id])
-            .await
-            .unwrap()
-            .ok()
-            .unwrap();
-    }
-    for (name, reason) in [("dies", "HostFailure"), ("terminated", "EndedOutside")] {
-        let status = until_finished(&world, name).await;
-        assert_eq!((ended(&status), status.attempts), (reason, 1), "{name}");
-    }
-    let status = until(&world, "stopped", "stopped", |status| {
-        status.state == Some(State::Stopped)
-    })
-    .await;
-    assert_eq!(status.ended, None, "it can be started again");
-    world
-        .aws(&["ec2", "start-instances", "--instance-ids", &stopped.id])
-        .await
-        .unwrap()
-        .ok()
-        .unwrap();
-    until(&world, "stopped", "running again", |status| {
-        status.state == Some(State::Running)
-    })
-    .await;
-    until_instance(&world, &stopped.id, "booted twice", |instance| {
-        instance.boots == 2
-    })
-    .await;
-    never_again(&world).await;
-    kubectl(&world, &["delete", "sporeinstances", "--all"]).await;
 }

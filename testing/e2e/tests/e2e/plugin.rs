@@ -8,9 +8,7 @@ use std::{env, process::Stdio};
 
 use serde_json::{Value, json};
 use spore_crds::conditions::LAUNCHED;
-use spore_e2e::{
-    PATIENCE, create, kubectl, spores, until, until_finished, until_true, without_machines,
-};
+use spore_e2e::{PATIENCE, create, kubectl, until_true, without_machines};
 use spore_world::{
     Output, World, WorldOptions, eventually,
     layout::{self, Tools},
@@ -63,7 +61,9 @@ async fn without_controller(name: &str) -> World {
         no_controller: true,
         ..WorldOptions::default()
     };
-    World::start_with(name, options).await.expect("a world starts")
+    World::start_with(name, options)
+        .await
+        .expect("a world starts")
 }
 
 // ---- who may do what, and what is not there ----
@@ -87,7 +87,10 @@ async fn what_is_not_there_ends_with_5_and_names_the_nearest() {
     assert_failed(
         &nowhere,
         5,
-        &["there is no namespace named no-such-place", "kubectl create namespace"],
+        &[
+            "there is no namespace named no-such-place",
+            "kubectl create namespace",
+        ],
     );
 }
 
@@ -103,7 +106,14 @@ async fn account(world: &World, name: &str, role: Option<(&str, &str)>) -> Strin
     let role = format!("--clusterrole={role}");
     let subject = format!("--serviceaccount={}:{name}", world.namespace());
     kubectl(world, &["create", "rolebinding", name, &role, &subject]).await;
-    let ask = ["auth", "can-i", may, "sporeinstances.spore.host", "--kubeconfig", &config];
+    let ask = [
+        "auth",
+        "can-i",
+        may,
+        "sporeinstances.spore.host",
+        "--kubeconfig",
+        &config,
+    ];
     eventually(&format!("{name} may {may}"), PATIENCE, async || {
         let answer = world.kubectl(&ask).await.ok()?;
         (answer.code == Some(0)).then_some(())
@@ -133,7 +143,11 @@ async fn who_has_no_rights_is_told_so_with_4_by_every_verb() {
         assert_failed(
             &output,
             4,
-            &[&format!("not allowed to {verb}"), &format!("cluster role {role}"), &can],
+            &[
+                &format!("not allowed to {verb}"),
+                &format!("cluster role {role}"),
+                &can,
+            ],
         );
         spawned(&world, &format!("{line} --kubeconfig {viewer}")).await;
     }
@@ -141,11 +155,17 @@ async fn who_has_no_rights_is_told_so_with_4_by_every_verb() {
     assert_failed(&everywhere, 4, &["not allowed to list", " -A`"]);
     for (line, verb, role) in changes {
         let output = spawn(&world, &format!("{line} --kubeconfig {viewer}")).await;
-        let says = [format!("not allowed to {verb}"), format!("cluster role {role}")];
+        let says = [
+            format!("not allowed to {verb}"),
+            format!("cluster role {role}"),
+        ];
         assert_failed(&output, 4, &says.each_ref().map(String::as_str));
     }
     let names = spawned(&world, "list -o name").await;
-    assert_eq!(names, "sporeinstance.spore.host/train\n", "nothing has changed");
+    assert_eq!(
+        names, "sporeinstance.spore.host/train\n",
+        "nothing has changed"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,7 +177,10 @@ async fn the_role_edit_is_enough_for_every_verb() {
     until_true(&world, "box", LAUNCHED).await;
     spawned(&world, &may("extend box 1h --wait")).await;
     let status = spawned(&world, &may("status box")).await;
-    assert!(status.contains("\nEvents:\n"), "it may read Events, too: {status}");
+    assert!(
+        status.contains("\nEvents:\n"),
+        "it may read Events, too: {status}"
+    );
     assert!(!status.contains("not shown"), "{status}");
     spawned(&world, &may("delete box --yes")).await;
     assert_eq!(world.sim().audit().await.unwrap().live_instances, 0);
@@ -215,11 +238,20 @@ async fn kubectls_own_completion_offers_verbs_flags_and_the_names_of_spores() {
         text.lines().map(word).collect::<Vec<_>>()
     };
     assert_eq!(complete(&["exte"]).await, ["extend", ":4"]);
-    assert_eq!(complete(&["status", "tra"]).await, ["train", "transcode", ":4"]);
+    assert_eq!(
+        complete(&["status", "tra"]).await,
+        ["train", "transcode", ":4"]
+    );
     assert_eq!(complete(&["delete", "train", "re"]).await, ["render", ":4"]);
-    assert_eq!(complete(&["launch", "--instance-t"]).await, ["--instance-type", ":4"]);
+    assert_eq!(
+        complete(&["launch", "--instance-t"]).await,
+        ["--instance-type", ":4"]
+    );
     let namespace = format!("--namespace={}", world.namespace());
-    assert_eq!(complete(&["extend", &namespace, "ren"]).await, ["render", ":4"]);
+    assert_eq!(
+        complete(&["extend", &namespace, "ren"]).await,
+        ["render", ":4"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -251,7 +251,7 @@ async fn an_orphan_of_ours_is_collected_and_others_are_left_alone() {
     let cluster = world.sim().instances().await.unwrap()[0].tags["spawn:cluster"].clone();
     let ours = format!("{}/gone", world.namespace());
     for tags in [
-        format!("{{Key=Name,Value=theirs}}"),
+        "{Key=Name,Value=theirs}".to_owned(),
         format!(
             "{{Key=spawn:cluster,Value=other}},{{Key=spawn:uid,Value=x}},{{Key=spawn:parent,Value=x}},{{Key=spawn:owner,Value={ours}}}"
         ),
@@ -260,8 +260,6 @@ async fn an_orphan_of_ours_is_collected_and_others_are_left_alone() {
         ),
     ] {
         let tags = format!("ResourceType=instance,Tags=[{tags}]");
-        let image = &world.sim().instances().await.unwrap()[0].id.clone();
-        assert!(!image.is_empty());
         let ami = world
             .aws(&[
                 "ssm",

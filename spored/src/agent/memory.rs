@@ -30,6 +30,9 @@ pub(crate) struct Memory {
     /// any more.
     #[serde(default)]
     pub(crate) spent: bool,
+    /// The workload was not let finish, because the instance was to end.
+    #[serde(default)]
+    pub(crate) interrupted: bool,
     /// Since when the instance does nothing.
     pub(crate) idleness: Option<Idleness>,
     /// The end that was begun in this boot.

@@ -174,6 +174,8 @@ impl Agent {
             }
             Event::WorkloadStarted(at) => self.workload = Found::Running(at),
             Event::WorkloadEnded(exit) => {
+                // It may have been done by itself and only be heard of late.
+                self.memory.interrupted &= self.memory.ended.is_none_or(|end| end.at <= exit.at);
                 let began = self.began_workload();
                 self.workload = Found::Ended { began, exit };
             }
@@ -258,6 +260,7 @@ impl Agent {
             at: now,
             action,
         });
+        self.memory.interrupted = self.workload_runs() && reason != EndReason::Completed;
         effects.push(Effect::Warn(end));
         let taken_back = self
             .notice
@@ -421,22 +424,11 @@ impl Agent {
         }
     }
 
-    /// Whether the workload was stopped because the instance ends, before it was done by itself.
-    fn was_interrupted(&self) -> bool {
-        let cut = |ended: &Ended| ended.reason != EndReason::Completed;
-        let Some(ended) = self.memory.ended.as_ref().filter(|ended| cut(ended)) else {
-            return false;
-        };
-        self.exit()
-            .is_some_and(|exit| exit.at.as_second() >= ended.at.as_second())
-            || self.workload_runs()
-    }
-
     /// What the workload said of itself counts; then that it was not let finish; then its exit code;
     /// then that it is done at all.
     fn phase(&self) -> Option<WorkloadPhase> {
         let said = self.memory.completion.as_ref();
-        if said.is_none() && self.was_interrupted() {
+        if said.is_none() && self.memory.interrupted {
             return Some(WorkloadPhase::Interrupted);
         }
         let succeeded = said

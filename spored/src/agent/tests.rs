@@ -330,6 +330,31 @@ fn a_workload_that_the_deadline_cuts_short_is_interrupted_and_not_failed() {
 }
 
 #[test]
+fn an_interruption_is_remembered_when_a_stopped_machine_is_started_again() {
+    let life = Life::running(&config())
+        .hear(1_000, idle(900))
+        .step(1_500)
+        .hear(1_501, ended(1_501, 143));
+    let memory = Memory {
+        ended: None,
+        reported: None,
+        spent: true,
+        ..life.memory()
+    };
+    let found = life.agent.workload.clone();
+    let life = Life::remembering(&config(), memory, found, 5_000).hear(5_001, Event::ArmingFailed);
+    assert_eq!(life.last_report().phase, Some(WorkloadPhase::Interrupted));
+}
+
+#[test]
+fn a_workload_that_was_done_before_the_end_is_not_interrupted() {
+    let life = Life::running(&config())
+        .step(DEADLINE)
+        .hear(DEADLINE + 1, ended(DEADLINE - 1, 0));
+    assert_eq!(life.last_report().phase, Some(WorkloadPhase::Succeeded));
+}
+
+#[test]
 fn a_spore_without_command_waits_for_the_completion_file() {
     let config = AgentConfig {
         command: Vec::new(),

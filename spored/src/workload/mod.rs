@@ -7,19 +7,27 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::Arc,
     time::Duration,
 };
 
 use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::{process::Command, sync::mpsc, time};
+use tokio::{
+    process::Command,
+    sync::{Notify, mpsc},
+    time,
+};
 
 use self::record::{Begun, Records};
 pub(crate) use self::{record::Exit, supervisor::run as supervise};
 use crate::{agent::Event, clock, sensors::completion};
 
-/// How often the records are looked at.
-const POLL: Duration = Duration::from_millis(500);
+/// How often the records are looked at while the workload runs. Its end is mostly noticed at once,
+/// because its supervisor is a child of this agent; not so if an earlier agent started it.
+const POLL: Duration = Duration::from_secs(1);
+/// How often the records are looked at until the workload has begun, and while it is to end.
+const POLL_SOON: Duration = Duration::from_millis(200);
 /// How long a workload may take to end after it was asked to.
 pub(crate) const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// The search path of boot scripts; the agent's own environment is none of the workload's business.
@@ -49,6 +57,7 @@ pub(crate) struct Workload {
     log: PathBuf,
     boot_id: String,
     completion_file: PathBuf,
+    supervisor_ended: Arc<Notify>,
 }
 
 impl Workload {
@@ -59,6 +68,7 @@ impl Workload {
             log: log.to_owned(),
             boot_id: boot_id.to_owned(),
             completion_file: completion_file.to_owned(),
+            supervisor_ended: Arc::default(),
         }
     }
 
@@ -128,11 +138,13 @@ impl Workload {
             .spawn();
         match spawned {
             Ok(mut supervisor) => {
+                let ended = Arc::clone(&self.supervisor_ended);
                 tokio::spawn(async move {
                     match supervisor.wait().await {
                         Ok(status) if status.success() => {}
                         other => tracing::error!("the workload's supervisor failed: {other:?}"),
                     }
+                    ended.notify_one();
                 });
             }
             Err(error) => tracing::error!("cannot start the workload's supervisor: {error}"),
@@ -163,7 +175,11 @@ impl Workload {
                 let _ = events.send(Event::WorkloadEnded(exit)).await;
                 return;
             }
-            time::sleep(POLL).await;
+            let poll = if told_start { POLL } else { POLL_SOON };
+            tokio::select! {
+                () = time::sleep(poll) => {}
+                () = self.supervisor_ended.notified() => {}
+            }
         }
     }
 
@@ -180,7 +196,7 @@ impl Workload {
             if self.records.exit().is_some() {
                 return;
             }
-            time::sleep(POLL / 2).await;
+            time::sleep(POLL_SOON).await;
         }
         tracing::warn!("the workload did not end within {STOP_WITHIN:?} and is killed");
         self.signal(Signal::KILL);

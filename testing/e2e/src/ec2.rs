@@ -61,7 +61,7 @@ pub async fn calls_by(world: &World, access_key: &str, action: &str) -> u64 {
 
 /// What the `aws` command prints, as JSON.
 pub async fn aws(world: &World, args: &[&str]) -> Value {
-    let text = world.aws(args).await.and_then(|output| output.ok());
+    let text = world.aws(args).await.and_then(spore_world::Output::ok);
     let text = text.expect("the command succeeds");
     serde_json::from_str(&text)
         .with_context(|| text.clone())
@@ -72,7 +72,7 @@ pub async fn aws(world: &World, args: &[&str]) -> Value {
 pub async fn aws_text(world: &World, args: &[&str], query: &str) -> String {
     let mut all = args.to_vec();
     all.extend(["--query", query, "--output", "text"]);
-    let text = world.aws(&all).await.and_then(|output| output.ok());
+    let text = world.aws(&all).await.and_then(spore_world::Output::ok);
     text.expect("the command succeeds").trim().to_owned()
 }
 

@@ -14,7 +14,7 @@ pub async fn kstatus(world: &World, name: &str) -> String {
     let object = world
         .kubectl(&["get", "sporeinstance", name, "-o", "json"])
         .await;
-    let object = object.and_then(|output| output.ok());
+    let object = object.and_then(spore_world::Output::ok);
     let said = compute(&object.expect("the spore is there")).await;
     said.expect("kstatus understands the spore")
 }

@@ -38,7 +38,7 @@ pub async fn without_machines(name: &str) -> World {
 /// # Panics
 /// If it does not.
 pub async fn kubectl(world: &World, args: &[&str]) -> String {
-    let text = world.kubectl(args).await.and_then(|output| output.ok());
+    let text = world.kubectl(args).await.and_then(spore_world::Output::ok);
     text.expect("kubectl succeeds")
 }
 

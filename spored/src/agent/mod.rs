@@ -260,7 +260,7 @@ impl Agent {
             at: now,
             action,
         });
-        self.memory.interrupted = self.workload_runs() && reason != EndReason::Completed;
+        self.memory.interrupted |= self.workload_runs() && reason != EndReason::Completed;
         effects.push(Effect::Warn(end));
         let taken_back = self
             .notice

@@ -132,8 +132,9 @@ async fn a_settled_world_is_left_alone() {
         "a status was written though nothing happened"
     );
     let calls = world.sim().calls().await.unwrap().counts;
+    // The region may still be listed at the pace that follows a launch: once a second.
     let only_lists = calls.keys().all(|action| action == "DescribeInstances");
-    assert!(only_lists && calls["DescribeInstances"] <= 8, "{calls:?}");
+    assert!(only_lists && calls["DescribeInstances"] <= 25, "{calls:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! The command line. Doc comments here and beside each verb's arguments are the help.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -76,6 +76,14 @@ pub(crate) enum Format {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Limit(pub(crate) Option<Duration>);
 
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.map_or(0, |limit| limit.as_secs());
+        let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+        spore_core::duration::Duration::from_secs(seconds).fmt(f)
+    }
+}
+
 /// Reads a limit as kubectl does: `0` is none, a bare number is seconds.
 pub(crate) fn limit(text: &str) -> Result<Limit, String> {
     let span = match text.parse::<u32>() {
@@ -111,6 +119,7 @@ mod tests {
         assert_eq!(limit("30"), Ok(Limit(Some(Duration::from_secs(30)))));
         assert_eq!(limit("1m30s"), Ok(Limit(Some(Duration::from_secs(90)))));
         assert!(limit("soon").is_err());
+        assert_eq!(limit("90").unwrap().to_string(), "1m30s");
     }
 
     #[test]

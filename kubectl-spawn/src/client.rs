@@ -5,7 +5,7 @@ use std::{fmt::Debug, future::Future, time::Duration};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{ApiResource, DynamicObject, ListParams, PartialObjectMeta, PostParams, Request},
-    core::TypeMeta,
+    core::{DeserializeGuard, NamespaceResourceScope, TypeMeta, error_boundary::InvalidObject},
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -23,6 +23,10 @@ pub(crate) const RESOURCE: &str = "sporeinstances.spore.host";
 const CONNECT: Duration = Duration::from_secs(10);
 /// As many as kubectl asks for at once.
 const PAGE: u32 = 500;
+
+/// A spore, or what is known of an object that is none to this program. One such object must not keep
+/// the others from being seen.
+pub(crate) type Guarded = DeserializeGuard<SporeInstance>;
 
 /// A cluster, and the namespace in it that the command is about.
 #[derive(Clone)]
@@ -75,9 +79,15 @@ impl Cluster {
         }
     }
 
-    /// The spores of the namespace.
-    pub(crate) fn spores(&self) -> Api<SporeInstance> {
-        Api::namespaced(self.client.clone(), &self.namespace)
+    /// The spores of the namespace, or of all namespaces.
+    pub(crate) fn api<K>(&self, everywhere: bool) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        match everywhere {
+            true => Api::all(self.client.clone()),
+            false => Api::namespaced(self.client.clone(), &self.namespace),
+        }
     }
 
     /// The spores of the namespace as stored.
@@ -130,17 +140,12 @@ impl Cluster {
 
     /// Reads what is stored.
     pub(crate) fn read(raw: DynamicObject) -> Result<SporeInstance, Error> {
-        let name = raw.name_any();
-        raw.try_parse().map_err(|error| Error::Api {
-            verb: "read",
-            resource: RESOURCE,
-            detail: format!("{name} is not as this version of the plugin knows spores: {error}"),
-        })
+        guarded(raw).0.map_err(|object| Error::unreadable(&object))
     }
 
     /// The names of all spores of the namespace.
     pub(crate) async fn names(&self) -> Result<Vec<String>, Error> {
-        let api = self.spores();
+        let api = self.api::<SporeInstance>(false);
         let params = ListParams::default();
         let list = self
             .ask("list", RESOURCE, api.list_metadata(&params))
@@ -153,12 +158,18 @@ impl Cluster {
         &self,
         everywhere: bool,
         selector: Option<&str>,
-    ) -> Result<Vec<SporeInstance>, Error> {
-        let api = match everywhere {
-            true => Api::all(self.client.clone()),
-            false => self.spores(),
-        };
-        self.pages(&api, selector).await
+    ) -> Result<Vec<Guarded>, Error> {
+        let all = self.api::<SporeInstance>(everywhere);
+        match self.pages(&all, selector).await {
+            // Reading each by itself takes several times as long, so only if it must be.
+            Err(Error::Unreadable { .. }) => {
+                self.pages(&self.api::<Guarded>(everywhere), selector).await
+            }
+            spores => Ok(spores?
+                .into_iter()
+                .map(|spore| DeserializeGuard(Ok(spore)))
+                .collect()),
+        }
     }
 
     /// The same as stored, with whatever this program does not know.
@@ -187,7 +198,8 @@ impl Cluster {
         params.label_selector = selector.map(ToOwned::to_owned);
         let mut all = Vec::new();
         loop {
-            let page = self.ask("list", RESOURCE, api.list(&params)).await?;
+            let page = self.ask("list", RESOURCE, api.list(&params)).await;
+            let page = page.map_err(|error| about_selector(error, selector))?;
             all.extend(page.items);
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params.continue_token = Some(token),
@@ -212,6 +224,27 @@ impl Cluster {
         };
         self.ask("create", RESOURCE, answer).await
     }
+}
+
+/// Of a list, the API server can refuse nothing but the selector.
+fn about_selector(error: Error, selector: Option<&str>) -> Error {
+    match (error, selector) {
+        (Error::Refused(detail), Some(selector)) => Error::Usage {
+            what: format!("{selector} does not select by labels: {detail}"),
+            advice: "Write -l team=ml, -l 'team in (ml, web)', or several with commas between."
+                .into(),
+        },
+        (error, _) => error,
+    }
+}
+
+/// Reads what is stored, as far as it can be read.
+pub(crate) fn guarded(raw: DynamicObject) -> Guarded {
+    let metadata = raw.metadata.clone();
+    DeserializeGuard(raw.try_parse().map_err(|error| InvalidObject {
+        error: chain(&error),
+        metadata,
+    }))
 }
 
 /// What the API calls a spore.

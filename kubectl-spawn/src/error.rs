@@ -2,6 +2,8 @@
 
 use std::{io, process::ExitCode};
 
+use kube::core::error_boundary::InvalidObject;
+
 /// The exit codes, a promise to scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -80,6 +82,9 @@ pub(crate) enum Error {
     /// The API server refused the object.
     #[error("the cluster refuses it: {0}")]
     Refused(String),
+    /// An object is not what this program takes for a spore.
+    #[error("{what} is not as this version of the plugin knows spores: {detail}")]
+    Unreadable { what: String, detail: String },
     /// Somebody else changed the object at the same time.
     #[error("{0} is being changed by somebody else at the same time")]
     Busy(String),
@@ -160,6 +165,14 @@ pub(crate) fn is_capacity(reason: &str) -> bool {
 }
 
 impl Error {
+    /// What to say of an object that is not as it should be.
+    pub(crate) fn unreadable(object: &InvalidObject) -> Self {
+        Self::Unreadable {
+            what: object.metadata.name.clone().unwrap_or_default(),
+            detail: object.error.clone(),
+        }
+    }
+
     /// The exit code.
     pub(crate) fn exit(&self) -> Exit {
         match self {
@@ -177,6 +190,7 @@ impl Error {
             | Self::NotInstalled { .. }
             | Self::Exists { .. }
             | Self::Refused(_)
+            | Self::Unreadable { .. }
             | Self::Busy(_)
             | Self::Declined
             | Self::Stalled { .. }
@@ -208,6 +222,7 @@ Self::Forbidden { verb, resource, place, .. } => {
             Self::NoNamespace(namespace) => format!("Create it with `kubectl create namespace {namespace}`, or choose another with -n."),
             Self::Exists { name, namespace } => format!("Look at it with `kubectl spawn status {name} -n {namespace}`; choose another name, or delete it first with `kubectl spawn delete {name} -n {namespace}`."),
             Self::Refused(_) => "`kubectl explain sporeinstance.spec` describes every field.".into(),
+            Self::Unreadable { .. } => "Another version of the plugin may know it; kubectl and -o json show it as it is.".into(),
             Self::Busy(_) => "Try again.".into(),
             Self::Stalled { target, .. } => format!("The spore stays: put that right and it goes on, or give up with `kubectl spawn delete {target}`."),
             Self::WorkloadFailed { target, .. } => format!("`kubectl spawn status {target}` shows what is known of it."),

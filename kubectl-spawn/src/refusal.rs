@@ -30,6 +30,10 @@ impl Cluster {
                 context: self.context.clone(),
                 detail: chain(error),
             },
+            kube::Error::SerdeError(_) => Error::Unreadable {
+                what: "an answer of the cluster".into(),
+                detail: root(error),
+            },
             other => Error::Api {
                 verb,
                 resource,

@@ -5,13 +5,14 @@ use std::{collections::BTreeSet, pin::pin, time::Duration};
 use futures::StreamExt;
 use kube::{
     ResourceExt,
+    core::error_boundary::InvalidObject,
     runtime::{WatchStreamExt, watcher},
 };
 use spore_crds::SporeInstance;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    client::{Cluster, RESOURCE},
+    client::{Cluster, Guarded, RESOURCE},
     error::Error,
 };
 
@@ -22,6 +23,8 @@ const QUIET: Duration = Duration::from_secs(15);
 pub(crate) enum Seen<'a> {
     /// A spore is like this now.
     Is(&'a SporeInstance),
+    /// A spore is like this now, which this program does not understand.
+    Unreadable(&'a InvalidObject),
     /// There is no spore of this name, or no more.
     Gone(&'a str),
     /// The cluster cannot be asked for the moment.
@@ -51,7 +54,7 @@ pub(crate) async fn follow<T>(
     if let (1, Some(name)) = (names.len(), names.first()) {
         config = config.fields(&format!("metadata.name={name}"));
     }
-    let mut events = pin!(watcher(cluster.spores(), config).default_backoff());
+    let mut events = pin!(watcher(cluster.api::<Guarded>(false), config).default_backoff());
     let end = limit.map(|limit| Instant::now() + limit);
     let mut interrupt = pin!(tokio::signal::ctrl_c());
     let mut listed = BTreeSet::new();
@@ -81,7 +84,7 @@ pub(crate) async fn follow<T>(
 }
 
 fn report<T>(
-    event: watcher::Event<SporeInstance>,
+    event: watcher::Event<Guarded>,
     names: &BTreeSet<String>,
     listed: &mut BTreeSet<String>,
     see: &mut impl FnMut(Seen<'_>) -> Option<T>,
@@ -97,7 +100,10 @@ fn report<T>(
                 return None;
             }
             listed.insert(name);
-            see(Seen::Is(&spore))
+            match &spore.0 {
+                Ok(spore) => see(Seen::Is(spore)),
+                Err(object) => see(Seen::Unreadable(object)),
+            }
         }
         watcher::Event::InitDone => names
             .difference(listed)

@@ -11,12 +11,11 @@ use kube::{
     ResourceExt,
     api::{DeleteParams, Preconditions},
 };
-use spore_core::duration::Duration;
 use spore_crds::{SporeInstance, conditions};
 
 use crate::{
     cli::{Global, Limit, limit},
-    client::{Cluster, RESOURCE},
+    client::{self, Cluster, Guarded, RESOURCE},
     cmd::list::state_word,
     complete,
     error::Error,
@@ -87,20 +86,20 @@ pub(crate) async fn run(args: DeleteArgs, global: &Global) -> Result<(), Error> 
     }
 }
 
-async fn chosen(cluster: &Cluster, args: &DeleteArgs) -> Result<Vec<SporeInstance>, Error> {
+async fn chosen(cluster: &Cluster, args: &DeleteArgs) -> Result<Vec<Guarded>, Error> {
     if args.names.is_empty() {
         return cluster.list(false, args.selector.as_deref()).await;
     }
     let mut spores = Vec::new();
     // A wrong name is found before anything is deleted.
     for name in BTreeSet::from_iter(&args.names) {
-        spores.push(cluster.get(name).await?);
+        spores.push(client::guarded(cluster.get_raw(name).await?));
     }
     Ok(spores)
 }
 
 /// Asks whoever sits at the terminal.
-fn confirm(cluster: &Cluster, spores: &[SporeInstance]) -> Result<(), Error> {
+fn confirm(cluster: &Cluster, spores: &[Guarded]) -> Result<(), Error> {
     if !io::stdin().is_terminal() {
         return Err(Error::Usage {
             what: format!(
@@ -132,9 +131,13 @@ fn count(spores: usize) -> String {
     }
 }
 
-fn overview(spores: &[SporeInstance]) -> String {
+fn overview(spores: &[Guarded]) -> String {
     let mut table = Table::new(&["NAME", "STATE", "TYPE", "INSTANCE", "WORKLOAD"]);
     for spore in spores {
+        let Ok(spore) = &spore.0 else {
+            table.row(vec![Some(spore.name_any()), None, None, None, None]);
+            continue;
+        };
         let status = spore.status.clone().unwrap_or_default();
         table.row(vec![
             Some(spore.name_any()),
@@ -149,7 +152,7 @@ fn overview(spores: &[SporeInstance]) -> String {
 
 /// Deletes exactly the spore that was shown, not another that has taken its name since. Returns
 /// whether it was still there.
-async fn delete(cluster: &Cluster, spore: &SporeInstance) -> Result<bool, Error> {
+async fn delete(cluster: &Cluster, spore: &Guarded) -> Result<bool, Error> {
     let params = DeleteParams {
         preconditions: Some(Preconditions {
             uid: spore.uid(),
@@ -187,6 +190,13 @@ async fn until_gone(
             }
             // Another one of the same name: the one that was meant is gone.
             Seen::Is(spore) => gone(&mut waiting, &mut progress, &spore.name_any()),
+            Seen::Unreadable(object) => {
+                let name = object.metadata.name.clone().unwrap_or_default();
+                // Whatever it says, the one that was meant is there as long as its UID is.
+                if waiting.get(&name) != Some(&object.metadata.uid) {
+                    gone(&mut waiting, &mut progress, &name);
+                }
+            }
             Seen::Gone(name) => gone(&mut waiting, &mut progress, name),
             Seen::Trouble(error) => progress.say(&format!("{error}; trying again")),
             Seen::Quiet if settled => {}
@@ -203,7 +213,7 @@ async fn until_gone(
     match outcome? {
         Outcome::Reached(()) => Ok(()),
         Outcome::TimedOut => Err(Error::TimedOut {
-            after: limit_text(timeout),
+            after: timeout.to_string(),
             what: format!("EC2 still has something of {left}"),
             advice: "The deletion goes on: `kubectl spawn list --all` shows what is left.".into(),
             capacity: false,
@@ -240,16 +250,13 @@ fn going(spore: &SporeInstance) -> Row {
     }
 }
 
-fn limit_text(limit: Limit) -> String {
-    let seconds = limit.0.map_or(0, |limit| {
-        u32::try_from(limit.as_secs()).unwrap_or(u32::MAX)
-    });
-    Duration::from_secs(seconds).to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use kube::{
+        api::ObjectMeta,
+        core::{DeserializeGuard, error_boundary::InvalidObject},
+    };
     use serde_json::json;
 
     use super::*;
@@ -290,9 +297,18 @@ mod tests {
             "instance": {"id": "i-0123"},
             "workload": {"phase": "Running"},
         }));
-        insta::assert_snapshot!(overview(&[spore]), @"
+        let odd = InvalidObject {
+            error: "it cannot be read".into(),
+            metadata: ObjectMeta {
+                name: Some("odd".into()),
+                ..ObjectMeta::default()
+            },
+        };
+        let shown = [DeserializeGuard(Ok(spore)), DeserializeGuard(Err(odd))];
+        insta::assert_snapshot!(overview(&shown), @"
           NAME    STATE     TYPE        INSTANCE   WORKLOAD
           train   Running   g5.xlarge   i-0123     Running
+          odd     -         -           -          -
         ");
     }
 }

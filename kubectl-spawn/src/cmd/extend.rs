@@ -204,6 +204,7 @@ async fn wait(cluster: &Cluster, args: &ExtendArgs, to: Timestamp) -> Result<(),
                 .is_some_and(|deadline| deadline >= to)
                 .then_some(Ok(()))
         }
+        Seen::Unreadable(object) => Some(Err(Error::unreadable(object))),
         Seen::Gone(_) => Some(Err(Error::Deleted(name.clone()))),
         Seen::Trouble(error) => {
             print::note(&format!("{error}; trying again"));
@@ -220,12 +221,7 @@ async fn wait(cluster: &Cluster, args: &ExtendArgs, to: Timestamp) -> Result<(),
     match outcome {
         Outcome::Reached(reached) => reached,
         Outcome::TimedOut => Err(Error::TimedOut {
-            after: args
-                .timeout
-                .0
-                .map_or(0, |limit| limit.as_secs())
-                .to_string()
-                + " s",
+            after: args.timeout.to_string(),
             what: format!("the deadline of {name} is asked for but not in effect yet"),
             advice: UNSEEN.into(),
             capacity: false,

@@ -8,7 +8,7 @@ use spore_crds::{SporeInstance, State};
 use crate::{
     check,
     cli::{Format, Global},
-    client::Cluster,
+    client::{self, Cluster},
     error::Error,
     print::{self, table::Table, time},
 };
@@ -92,8 +92,14 @@ async fn objects(cluster: &Cluster, args: &ListArgs, format: Format) -> Result<(
         .list_raw(args.all_namespaces, args.selector.as_deref())
         .await?
     {
-        let spore = Cluster::read(object.clone())?;
-        if matches(&spore, args) && !is_hidden(&spore, args) {
+        let show = match client::guarded(object.clone()).0 {
+            Ok(spore) => matches(&spore, args) && !is_hidden(&spore, args),
+            // As it is, unless something must hold that cannot be known of it.
+            Err(_) => {
+                args.state.is_empty() && args.region.is_none() && args.instance_type.is_none()
+            }
+        };
+        if show {
             shown.push(object);
         }
     }
@@ -101,10 +107,17 @@ async fn objects(cluster: &Cluster, args: &ListArgs, format: Format) -> Result<(
 }
 
 async fn table(cluster: &Cluster, args: &ListArgs) -> Result<(), Error> {
-    let mut spores = cluster
+    let all = cluster
         .list(args.all_namespaces, args.selector.as_deref())
         .await?;
-    spores.retain(|spore| matches(spore, args));
+    let mut spores = Vec::new();
+    for spore in all {
+        match spore.0 {
+            Ok(spore) if matches(&spore, args) => spores.push(spore),
+            Ok(_) => {}
+            Err(object) => print::note(&format!("not shown: {}", Error::unreadable(&object))),
+        }
+    }
     let before = spores.len();
     spores.retain(|spore| !is_hidden(spore, args));
     if spores.is_empty() {

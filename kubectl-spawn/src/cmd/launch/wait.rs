@@ -3,12 +3,11 @@
 use std::{collections::BTreeSet, time};
 
 use kube::{ResourceExt, api::DynamicObject};
-use spore_core::duration::Duration;
 use spore_crds::{SporeInstance, conditions};
 
 use super::LaunchArgs;
 use crate::{
-    cli::Format,
+    cli::{Format, Limit},
     client::Cluster,
     error::{Error, is_capacity},
     print,
@@ -90,6 +89,7 @@ impl Watcher {
                 self.last = Some((*spore).clone());
                 return steps::verdict(spore, self.wait_for, &self.target);
             }
+            Seen::Unreadable(object) => return Some(Err(Error::unreadable(object))),
             Seen::Is(_) | Seen::Gone(_) => return Some(Err(Error::Deleted(self.name.clone()))),
             Seen::Trouble(error) => self.progress.say(&format!("{error}; trying again")),
             Seen::Quiet if !self.hinted && self.last.as_ref().is_none_or(steps::is_unseen) => {
@@ -120,11 +120,8 @@ fn timed_out(
         Some(ready) => format!("{name}: {}: {}", ready.reason, ready.message),
         None => format!("{name} was not taken up by the controller"),
     };
-    let seconds = limit.map_or(0, |limit| {
-        u32::try_from(limit.as_secs()).unwrap_or(u32::MAX)
-    });
     Error::TimedOut {
-        after: Duration::from_secs(seconds).to_string(),
+        after: Limit(limit).to_string(),
         what,
         advice: steps::how_to_go_on(target),
         capacity: ready.is_some_and(|ready| ready.status != "True" && is_capacity(&ready.reason)),

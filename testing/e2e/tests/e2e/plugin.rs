@@ -204,7 +204,7 @@ async fn version_tells_what_the_plugin_is_and_what_the_cluster_serves() {
         assert!(text.contains(words), "no {words} in {text}");
     }
     let yaml = spawned(&world, "version --client -o yaml").await;
-    assert_eq!(yaml, format!("client: {ours}\n"));
+    assert_eq!(yaml, format!("client: \"{ours}\"\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

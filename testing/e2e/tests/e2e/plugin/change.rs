@@ -108,7 +108,7 @@ async fn a13_an_extension_outlives_the_manifest_that_the_spore_came_from() {
             assert_eq!(output.stderr, "", "no warning, no conflict");
             output.ok().unwrap()
         };
-        apply(&[], json!({})).await;
+        apply(&[], json!({"round": "1"})).await;
         until_true(&world, name, LAUNCHED).await;
         let said = spawned(&world, &format!("extend {name} 2h --wait -o json")).await;
         let extended: Value = serde_json::from_str(&said).unwrap();
@@ -118,7 +118,7 @@ async fn a13_an_extension_outlives_the_manifest_that_the_spore_came_from() {
             "--wait waits for that"
         );
 
-        let again = apply(&[], json!({})).await;
+        let again = apply(&[], json!({"round": "1"})).await;
         let done = if name == "client" {
             "unchanged"
         } else {

@@ -266,7 +266,10 @@ async fn waiting_for_completion_ends_with_the_result_of_the_work() {
         done.stderr
     );
     let said = done.ok().unwrap();
-    assert!(said.ends_with("done: the workload succeeded\n"), "{said}");
+    assert!(
+        said.ends_with("done: the workload succeeded with exit code 0\n"),
+        "{said}"
+    );
 
     assert_failed(
         &fails,

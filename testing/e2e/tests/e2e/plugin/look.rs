@@ -112,10 +112,11 @@ async fn a12_list_shows_all_regions_and_its_filters_must_all_hold() {
     );
     let state = spawn(&world, "list --state asleep").await;
     assert_failed(&state, 2, &["asleep", "running, stopping, stopped"]);
+    let labels = spawn(&world, "list -l a=b=c").await;
     assert_failed(
-        &spawn(&world, "list -l a=b=c").await,
-        1,
-        &["cluster refuses it", "selector"],
+        &labels,
+        2,
+        &["a=b=c does not select by labels", "-l team=ml"],
     );
 }
 
@@ -182,10 +183,10 @@ async fn a12_list_prints_json_yaml_names_and_tables() {
     );
     assert!(rows[1][5].starts_with("us-east-1"), "{table}");
     assert_eq!(
-        rows[1][6..8],
-        ["-", "59m"],
-        "an hour but for the seconds since the launch"
+        rows[1][6], "-",
+        "there is no agent that could tell of a workload"
     );
+    assert!(["59m", "60m"].contains(&rows[1][7]), "{table}");
     assert_eq!(rows[2][0], "two");
     let wide = spawned(&world, "list -o wide").await;
     let rows = wide.lines().map(cells).collect::<Vec<_>>();
@@ -269,17 +270,13 @@ async fn one_object_that_cannot_be_read_does_not_hide_the_others() {
         "spec": {"instanceType": "t3.micro"},
         "status": {"deadline": "2036-01-01T00:00:00+99:99"},
     });
-    let create = world
-        .kubectl_with(&["create", "-f", "-"], &odd.to_string())
-        .await
-        .unwrap();
-    create.ok().unwrap();
-    let replace = ["replace", "--subresource=status", "-f", "-"];
-    let stored = world
-        .kubectl_with(&replace, &odd.to_string())
-        .await
-        .unwrap();
-    stored.ok().unwrap();
+    for how in [
+        &["create", "-f", "-"][..],
+        &["replace", "--subresource=status", "-f", "-"],
+    ] {
+        let stored = world.kubectl_with(how, &odd.to_string()).await.unwrap();
+        stored.ok().unwrap();
+    }
 
     assert_eq!(names(&world, "").await, ["odd", "plain"]);
     let table = spawn(&world, "list").await;
@@ -301,9 +298,13 @@ async fn one_object_that_cannot_be_read_does_not_hide_the_others() {
         &["odd is not as this version"],
     );
     let json: Value = serde_json::from_str(&spawned(&world, "status odd -o json").await).unwrap();
-    assert_eq!(json["status"], odd["status"]);
-    spawned(&world, "delete odd --yes --wait=false").await;
-    assert_eq!(names(&world, "").await, ["plain"]);
+    assert_eq!(json["status"]["deadline"], odd["status"]["deadline"]);
+    // More than one name is waited for by watching them all, the odd one too.
+    create(&world, "other", json!({})).await.unwrap();
+    spawned(&world, "delete plain other --yes --timeout 10s").await;
+    assert_eq!(names(&world, "").await, ["odd"]);
+    spawned(&world, "delete odd --yes --timeout 10s").await;
+    assert_eq!(names(&world, "").await, [""; 0]);
 }
 
 // ---- status ----
@@ -328,10 +329,7 @@ async fn status_tells_why_a_spore_waits_and_when_it_is_tried_again() {
     assert!(why.ends_with("(InsufficientCapacity)"), "{why}");
     assert!(why.starts_with(&told(&status, READY).1), "{why}");
     assert!(fact(&page, "Next try").contains(" (in "), "{page}");
-    assert_eq!(
-        fact(&page, "Asked for"),
-        "t3.micro OnDemand in us-east-1 for 1h"
-    );
+    assert_eq!(fact(&page, "Asked for"), "t3.micro OnDemand for 1h");
     assert!(!page.contains("\nInstance:"), "{page}");
 
     world.sim().clear_faults().await.unwrap();

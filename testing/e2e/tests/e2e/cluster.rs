@@ -95,6 +95,17 @@ async fn a_deleted_namespace_takes_its_spores_along() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_spore_with_the_longest_name_lives_like_any_other() {
+    let world = World::start("long-name").await.unwrap();
+    // What Kubernetes admits; with the namespace it is longer than a tag's value may be.
+    let name = "n".repeat(253);
+    let spec = json!({"command": ["true"], "onComplete": {"delay": "0s"}});
+    create(&world, &name, spec).await.unwrap();
+    let status = until_finished(&world, &name).await;
+    assert_eq!(status.state, Some(State::Succeeded));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_settled_world_is_left_alone() {
     let world = World::start("settled").await.unwrap();
     create(&world, "runs", json!({"command": ["sleep", "1000"]}))

@@ -7,12 +7,12 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use spore_crds::{
     State,
-    conditions::{LAUNCHED, STALLED},
+    conditions::{LAUNCHED, READY, STALLED},
 };
 use spore_e2e::{
     create, delete,
     ec2::{aws_text, calls_by},
-    spores, told, until_true, without_machines,
+    kstatus, spores, told, until, until_true, without_machines,
 };
 use spore_world::{Fault, World, WorldOptions, poll, sim::ACCESS_KEY};
 
@@ -451,14 +451,16 @@ async fn a_deleted_spore_that_was_never_launched_is_gone_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stored_spore_that_cannot_be_read_does_not_stop_others() {
     let mut world = without_machines("unreadable").await;
-    // No place on earth is so far from Greenwich; the API server takes it for a moment all the same.
-    let odd = json!({"extendTo": "2036-01-01T00:00:00+99:99"});
     let apply = ["apply", "-f", "-"];
-    // Refused or not, it must not matter to others.
-    world
-        .kubectl_with(&apply, &manifest("odd", &odd))
-        .await
-        .unwrap();
+    // Times that the API server takes for times. Refused or not, they must not matter to others.
+    for (name, odd) in [
+        ("beyond-time", "9999-12-31T23:59:59Z"),
+        ("beyond-earth", "2036-01-01T00:00:00+99:99"),
+        ("leap", "2036-12-31T23:59:60Z"),
+    ] {
+        let odd = manifest(name, &json!({"extendTo": odd}));
+        world.kubectl_with(&apply, &odd).await.unwrap();
+    }
     create(&world, "beside", json!({})).await.unwrap();
     until_true(&world, "beside", LAUNCHED).await;
     // A controller that starts reads all of them in one list.
@@ -466,5 +468,52 @@ async fn a_stored_spore_that_cannot_be_read_does_not_stop_others() {
     create(&world, "after", json!({})).await.unwrap();
     until_true(&world, "after", LAUNCHED).await;
     delete(&world, "beside").await;
-    assert_eq!(world.sim().audit().await.unwrap().live_instances, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_time_heals_is_waited_for_and_is_no_failure() {
+    let options = WorldOptions {
+        no_controller: true,
+        no_machines: true,
+        ..WorldOptions::default()
+    };
+    let mut world = World::start_with("heals", options).await.unwrap();
+    let unlisted = [
+        Fault::on("DescribeInstances")
+            .region("us-east-1")
+            .throttle(),
+        Fault::on("DescribeInstances").region("us-west-2").reset(),
+    ];
+    for fault in unlisted {
+        world.sim().add_fault(fault).await.unwrap();
+    }
+    world.controller().start().await.unwrap();
+    create(&world, "throttled", json!({})).await.unwrap();
+    create(&world, "unreachable", json!({"region": "us-west-2"}))
+        .await
+        .unwrap();
+    for (name, reason) in [
+        ("throttled", "Throttled"),
+        ("unreachable", "AWSUnreachable"),
+    ] {
+        let status = until(&world, name, "says why it waits", |status| {
+            told(status, READY).0 == reason
+        })
+        .await;
+        let (_, message) = told(&status, READY);
+        assert!(
+            message.contains("by itself") && message.len() < 600,
+            "{name}: {message}"
+        );
+        assert_eq!(
+            kstatus(&world, name).await,
+            "InProgress",
+            "{name}: {message}"
+        );
+    }
+    calm(&world).await;
+    world.sim().clear_faults().await.unwrap();
+    for name in ["throttled", "unreachable"] {
+        until_true(&world, name, LAUNCHED).await;
+    }
 }

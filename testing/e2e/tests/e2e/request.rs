@@ -179,9 +179,10 @@ async fn a27_user_data_holds_no_secret_and_the_instance_may_only_end_and_tag_its
             itself, "*:${ec2:InstanceID}",
             "bound to the instance itself: {statement}"
         );
-        match &statement["Action"] {
-            Value::Array(all) => actions.extend(all.iter().cloned()),
-            one => actions.push(one.clone()),
+        let action = &statement["Action"];
+        match action.as_array() {
+            Some(all) => actions.extend(all.iter().cloned()),
+            None => actions.push(action.clone()),
         }
     }
     actions.sort_by_key(Value::to_string);

@@ -5,6 +5,7 @@ mod supervisor;
 
 use std::{
     collections::BTreeMap,
+    io,
     path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
@@ -147,7 +148,24 @@ impl Workload {
                     ended.notify_one();
                 });
             }
-            Err(error) => tracing::error!("cannot start the workload's supervisor: {error}"),
+            Err(error) => self.not_started(command, &error),
+        }
+    }
+
+    /// A command that no program can be given is over; anything else may go better the next time.
+    fn not_started(&self, command: &[String], error: &io::Error) {
+        tracing::error!("cannot start the workload's supervisor: {error}");
+        let impossible = matches!(
+            error.kind(),
+            io::ErrorKind::InvalidInput | io::ErrorKind::ArgumentListTooLong
+        );
+        if impossible
+            && self.records.begun().is_none()
+            && let Err(error) = self
+                .records
+                .finish(&supervisor::not_started(command, error))
+        {
+            tracing::error!("cannot record that the workload is over: {error}");
         }
     }
 
@@ -288,6 +306,22 @@ mod tests {
         assert_eq!(workload.find(), Found::Running(Timestamp::UNIX_EPOCH));
         workload.records.update(&begun(dead)).unwrap();
         assert!(message(&workload.find()).contains("result is lost"));
+    }
+
+    #[tokio::test]
+    async fn a_command_that_no_program_can_be_given_has_failed() {
+        let too_long = "x".repeat(1 << 21);
+        for argument in ["a\0b", too_long.as_str()] {
+            let dir = tempfile::tempdir().unwrap();
+            let workload = workload(&dir, "1");
+            workload.start(&["echo".into(), argument.into()], &BTreeMap::new());
+            let found = workload.find();
+            assert!(message(&found).contains("cannot start echo"), "{found:?}");
+            let Found::Ended { exit, .. } = found else {
+                panic!("it is over")
+            };
+            assert_eq!(exit.code, Some(126));
+        }
     }
 
     #[tokio::test]

@@ -76,7 +76,8 @@ fn spawn(command: &[String], log: &Path) -> io::Result<std::process::Child> {
         .spawn()
 }
 
-fn not_started(command: &[String], error: &io::Error) -> Exit {
+/// What becomes of a workload that cannot be started.
+pub(super) fn not_started(command: &[String], error: &io::Error) -> Exit {
     let program = command.first().map_or("", String::as_str);
     let (code, why) = if error.kind() == io::ErrorKind::NotFound {
         (

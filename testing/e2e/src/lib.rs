@@ -1,6 +1,8 @@
 //! What the end-to-end tests share: writing spores and waiting for what becomes of them.
 
+mod argocd;
 pub mod ec2;
+mod go;
 mod kstatus;
 pub mod life;
 
@@ -15,6 +17,7 @@ use serde_json::{Value, json};
 use spore_crds::{SporeInstance, SporeInstanceStatus, conditions};
 use spore_world::{World, WorldOptions, eventually};
 
+pub use argocd::Health;
 pub use kstatus::kstatus;
 
 /// How long anything may take on a busy machine.

@@ -7,6 +7,7 @@
 )]
 
 mod cluster;
+mod docs;
 mod ends;
 mod faults;
 mod input;

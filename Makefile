@@ -30,6 +30,17 @@ down: ## Stop the local world; what was built stays
 test: ready ## Run all tests, or with FILTER=text those whose name contains it
 	@trap '$(WORLD) test-down' EXIT; cargo test --workspace --no-fail-fast -- $(FILTER)
 
+# What is shipped is measured, as it is shipped: the bench finds it in a directory of links.
+DIST := $(or $(CARGO_TARGET_DIR),target)
+MEASURED := .local/bench/bin
+
+.PHONY: bench
+bench: ## Measure the figures of docs/performance.md, or with BENCH=prefix some: JSON lines
+	@$(MAKE) --no-print-directory -j2 dist tools >&2
+	@mkdir -p $(MEASURED)
+	@ln -sf $(addprefix $(abspath $(DIST))/,$(addprefix dist/,bench ec2sim kubectl-spawn spore-controller) dist-agent/spored) $(MEASURED)
+	@SPORE_BIN_DIR=$(abspath $(MEASURED)) $(MEASURED)/bench $(BENCH)
+
 .PHONY: lint
 lint: ## Check formatting, clippy and documentation
 	cargo fmt --all --check
@@ -52,6 +63,11 @@ ready:
 .PHONY: build
 build: ## Build all programs
 	@env -u MAKEFLAGS -u MFLAGS $(BUILD)
+
+.PHONY: dist
+dist:
+	@env -u MAKEFLAGS -u MFLAGS cargo build --profile dist --bins $(addprefix -p ,spore-controller kubectl-spawn ec2sim spore-bench)
+	@env -u MAKEFLAGS -u MFLAGS cargo build --profile dist-agent -p spored
 
 .PHONY: tools
 tools: ## Find, download or build etcd, Kubernetes and helm

@@ -254,3 +254,20 @@ async fn an_instance_that_dies_or_is_ended_by_others_is_told_of_and_not_launched
     never_again(&world).await;
     kubectl(&world, &["delete", "sporeinstances", "--all"]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_restarts_does_not_run_its_workload_again() {
+    let world = World::start("reboot").await.unwrap();
+    let script = "echo run >> /var/log/runs; sleep 1000";
+    let spec = json!({"command": ["sh", "-c", script], "onComplete": {"delay": "3s"}});
+    let (instance, _) = running(&world, "reboots", spec).await;
+    let reboot = ["ec2", "reboot-instances", "--instance-ids", &instance.id];
+    world.aws(&reboot).await.unwrap().ok().unwrap();
+    let status = until_finished(&world, "reboots").await;
+    assert_eq!(ended(&status), "Completed");
+    let (reason, message) = told(&status, SUCCEEDED);
+    assert_eq!(reason, "WorkloadFailed");
+    assert!(message.contains("restart of the machine"), "{message}");
+    let runs = fs::read_to_string(on_machine(&instance, "/var/log/runs")).unwrap();
+    assert_eq!(runs, "run\n");
+}

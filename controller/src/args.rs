@@ -19,14 +19,13 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client, ResourceExt as _,
     runtime::{
-        Controller,
+        Controller, controller,
         events::{Recorder, Reporter},
         reflector::ObjectRef,
         watcher,
     },
 };
 use spore_core::duration::Duration;
-use spore_crds::SporeInstance;
 
 use crate::{
     aws::Aws,
@@ -34,7 +33,7 @@ use crate::{
     inventory::{Inventory, Watch},
     limiter::Limiter,
     metrics::Metrics,
-    reconcile::{self, Context},
+    reconcile::{self, Context, Watched},
     serve::{self, Health},
     settings::{AgentSource, Settings},
     world::{Owner, World},
@@ -251,28 +250,33 @@ impl Work {
         } = self;
         let client = context.client.clone();
         let spores = match &namespace {
-            Some(namespace) => Api::<SporeInstance>::namespaced(client.clone(), namespace),
+            Some(namespace) => Api::<Watched>::namespaced(client.clone(), namespace),
             None => Api::all(client.clone()),
         };
         let (changed, changes) = mpsc::unbounded::<Owner>();
-        let controller = Controller::new(spores, watcher::Config::default())
+        let loops = Controller::new(spores, watcher::Config::default())
             .reconcile_on(changes.map(|owner| ObjectRef::new(&owner.name).within(&owner.namespace)))
             .graceful_shutdown_on(stop_signal());
         let collector = Collector {
             context: context.clone(),
-            store: controller.store(),
+            store: loops.store(),
             client,
             namespace,
             mode: orphan_collection,
             interval: StdDuration::from(orphan_interval),
         };
-        let reconciling = controller
+        let reconciling = loops
             .run(
                 reconcile::reconcile,
                 reconcile::after_error,
                 context.clone(),
             )
-            .for_each(|_| future::ready(()));
+            .for_each(|pass| {
+                if let Err(error) = pass {
+                    told(&error);
+                }
+                future::ready(())
+            });
         let watch = Watch {
             aws: &context.aws,
             limiter: &context.limiter,
@@ -292,6 +296,18 @@ impl Work {
             _ = listing => {}
             // Collection ends at once when it is off; the rest goes on.
             () = async { collecting.await; future::pending::<()>().await } => {}
+        }
+    }
+}
+
+/// Failed passes tell of themselves; what remains is the watch, which goes on by itself.
+fn told(error: &controller::Error<reconcile::Error, watcher::Error>) {
+    match error {
+        controller::Error::ReconcilerFailed(..) => {}
+        // An object that was deleted while it waited for its turn.
+        controller::Error::ObjectNotFound(_) => {}
+        controller::Error::QueueError(_) | controller::Error::RunnerError(_) => {
+            tracing::warn!(%error, "watching spores");
         }
     }
 }

@@ -138,6 +138,15 @@ impl Class {
         !matches!(self, Self::Unclear)
     }
 
+    /// Whether time heals it: nobody has to do anything for the same call to succeed.
+    #[must_use]
+    pub const fn heals(self) -> bool {
+        match self {
+            Self::Capacity | Self::Throttle | Self::NotYetKnown | Self::Unclear => true,
+            Self::Quota | Self::Denied | Self::Invalid | Self::NotFound => false,
+        }
+    }
+
     /// How long until the same is worth trying again, the `failures`th time in a row (from 1).
     #[must_use]
     pub fn retry_after(self, failures: u32) -> std::time::Duration {

@@ -5,6 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Api, Client, ResourceExt as _,
+    api::ListParams,
     runtime::{
         events::{Event, EventType, Recorder},
         reflector::Store,
@@ -18,7 +19,7 @@ use crate::{
     cloud::Instance,
     limiter::Call,
     plan::orphans::{Belonging, Suspects},
-    reconcile::Context,
+    reconcile::{Context, Watched},
 };
 
 /// Whether orphans are collected.
@@ -37,7 +38,7 @@ pub struct Collector {
     /// What it shares with the rest of the controller.
     pub context: Arc<Context>,
     /// Every object that there is.
-    pub store: Store<SporeInstance>,
+    pub store: Store<Watched>,
     /// To ask once more before anything is collected.
     pub client: Client,
     /// The one namespace that is judged, if there is only one.
@@ -182,12 +183,17 @@ impl Collector {
 
     /// Asks the API server itself: the store may lag behind an object that has just been made.
     async fn is_orphan(&self, identity: &Identity) -> bool {
-        let Some((namespace, name)) = identity.owner.split_once('/') else {
+        let Some((namespace, _)) = identity.owner.split_once('/') else {
             return false;
         };
+        // By UID and not by name, which the tag may have cut short; only metadata, which can always
+        // be read.
         let api = Api::<SporeInstance>::namespaced(self.client.clone(), namespace);
-        match api.get_opt(name).await {
-            Ok(found) => found.is_none_or(|spore| spore.uid().as_deref() != Some(&identity.uid)),
+        match api.list_metadata(&ListParams::default()).await {
+            Ok(all) => !all
+                .items
+                .iter()
+                .any(|spore| spore.uid().as_deref() == Some(&identity.uid)),
             Err(error) => {
                 tracing::warn!(owner = identity.owner, %error, "cannot ask for a parent; nothing is collected");
                 false

@@ -3,10 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
-    Api, Client, ResourceExt as _,
+    Api, Client, Resource as _, ResourceExt as _,
     api::{Patch, PatchParams, PostParams},
-    runtime::{controller::Action as Requeue, events::Recorder},
+    core::error_boundary::{DeserializeGuard, InvalidObject},
+    runtime::{
+        controller::Action as Requeue,
+        events::{Event, EventType, Recorder},
+    },
 };
 use serde_json::json;
 use spore_crds::{FINALIZER, SporeInstance, SporeInstanceStatus};
@@ -84,13 +89,26 @@ impl Error {
     }
 }
 
-/// One pass over one spore.
+/// A spore as it is watched: one that cannot be read does not hide the others.
+pub type Watched = DeserializeGuard<SporeInstance>;
+
+/// One pass over one spore, readable or not.
 ///
 /// # Errors
 /// If Kubernetes refuses a write, usually because our copy was old.
-pub async fn reconcile(spore: Arc<SporeInstance>, ctx: Arc<Context>) -> Result<Requeue, Error> {
+pub async fn reconcile(watched: Arc<Watched>, ctx: Arc<Context>) -> Result<Requeue, Error> {
+    match &watched.0 {
+        Ok(spore) => pass(spore.clone(), ctx).await,
+        Err(unreadable) => {
+            ctx.metrics.reconciled("unreadable");
+            ctx.unreadable(unreadable).await;
+            Ok(Requeue::await_change())
+        }
+    }
+}
+
+async fn pass(mut spore: SporeInstance, ctx: Arc<Context>) -> Result<Requeue, Error> {
     let api = Api::namespaced(ctx.client.clone(), &spore.namespace().unwrap_or_default());
-    let mut spore = Arc::unwrap_or_clone(spore);
     for _ in 0..ROUNDS {
         let now = (ctx.clock)();
         let plan = ctx.world.view(&spore, &ctx.settings, |view| {
@@ -140,7 +158,7 @@ pub async fn reconcile(spore: Arc<SporeInstance>, ctx: Arc<Context>) -> Result<R
     clippy::needless_pass_by_value,
     reason = "the signature that the runtime calls"
 )]
-pub fn after_error(spore: Arc<SporeInstance>, error: &Error, ctx: Arc<Context>) -> Requeue {
+pub fn after_error(spore: Arc<Watched>, error: &Error, ctx: Arc<Context>) -> Requeue {
     if error.is_stale() {
         ctx.metrics.reconciled("stale");
         return Requeue::requeue(Duration::from_millis(500));
@@ -151,6 +169,38 @@ pub fn after_error(spore: Arc<SporeInstance>, error: &Error, ctx: Arc<Context>) 
 }
 
 impl Context {
+    /// Tells of an object that was stored and cannot be read.
+    async fn unreadable(&self, object: &InvalidObject) {
+        let metadata = &object.metadata;
+        tracing::error!(
+            spore = metadata.name,
+            namespace = metadata.namespace,
+            error = object.error,
+            "this spore cannot be read; nothing is done about it until it is corrected"
+        );
+        let reference = ObjectReference {
+            api_version: Some(SporeInstance::api_version(&()).into_owned()),
+            kind: Some(SporeInstance::kind(&()).into_owned()),
+            namespace: metadata.namespace.clone(),
+            name: metadata.name.clone(),
+            uid: metadata.uid.clone(),
+            ..ObjectReference::default()
+        };
+        let event = Event {
+            type_: EventType::Warning,
+            reason: "Unreadable".into(),
+            note: Some(format!(
+                "cannot be read: {}; correct it or delete it",
+                object.error
+            )),
+            action: "Read".into(),
+            secondary: None,
+        };
+        if let Err(error) = self.recorder.publish(&event, &reference).await {
+            tracing::warn!(%error, "event not published");
+        }
+    }
+
     /// Stores a status, provided that nobody has changed the object since we read it: that is what
     /// keeps two controllers, or one with an old copy, from deciding two launches.
     async fn store(

@@ -131,8 +131,12 @@ ExecStart=/usr/local/bin/spored run
 Restart=always
 RestartSec=2
 WatchdogSec=60
-# The workload must outlive a restart of the agent.
+# The workload must outlive a restart of the agent, and running out of memory must not cost the agent.
 KillMode=process
+OOMPolicy=continue
+OOMScoreAdjust=-900
+LimitNOFILE=1048576
+TasksMax=infinity
 
 [Install]
 WantedBy=multi-user.target

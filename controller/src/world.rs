@@ -28,18 +28,6 @@ pub struct Owner {
     pub name: String,
 }
 
-impl Owner {
-    /// Reads `namespace/name` of an instance's tags.
-    #[must_use]
-    pub fn of(instance: &Instance) -> Option<Self> {
-        let (namespace, name) = instance.identity.owner.split_once('/')?;
-        Some(Self {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        })
-    }
-}
-
 /// Everything known.
 #[derive(Debug, Default)]
 pub struct World {
@@ -51,6 +39,7 @@ struct Inner {
     regions: HashMap<String, Region>,
     launches: HashMap<String, LaunchRecord>,
     problems: HashMap<String, Problem>,
+    owners: HashMap<String, Owner>,
     facts: Facts,
 }
 
@@ -189,8 +178,16 @@ impl World {
         settings: &Settings,
         look: impl FnOnce(&View<'_>) -> T,
     ) -> T {
-        let inner = self.lock();
+        let mut inner = self.lock();
         let uid = spore.metadata.uid.as_deref().unwrap_or_default();
+        if !inner.owners.contains_key(uid) {
+            // Instances tell their spore by UID; its name in their tags is for people, and cut short.
+            let namespace = spore.metadata.namespace.clone().unwrap_or_default();
+            let name = spore.metadata.name.clone().unwrap_or_default();
+            inner
+                .owners
+                .insert(uid.to_owned(), Owner { namespace, name });
+        }
         let launch = spore
             .status
             .as_ref()
@@ -228,13 +225,17 @@ impl World {
         absence: Duration,
     ) -> Vec<Owner> {
         let mut inner = self.lock();
-        let region = inner.regions.entry(region.to_owned()).or_default();
+        let Inner {
+            regions, owners, ..
+        } = &mut *inner;
+        let region = regions.entry(region.to_owned()).or_default();
         let first = region.lists.is_empty() || region.error.is_some();
         let changed = region.apply(list, begun, absence);
+        let owner = |instance: &Instance| owners.get(&instance.identity.uid).cloned();
         if first {
-            return region.instances().filter_map(Owner::of).collect();
+            return region.instances().filter_map(owner).collect();
         }
-        changed.iter().filter_map(Owner::of).collect()
+        changed.iter().filter_map(owner).collect()
     }
 
     /// A list failed.
@@ -380,6 +381,7 @@ impl World {
         let mut inner = self.lock();
         if let Some(uid) = &spore.metadata.uid {
             inner.problems.remove(uid);
+            inner.owners.remove(uid);
         }
         if let Some(launch) = spore
             .status

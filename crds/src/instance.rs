@@ -118,6 +118,7 @@ pub struct SporeInstanceSpec {
     /// Moves the deadline to this moment if it is later than the present one. Meant to be written by
     /// `kubectl spawn extend`, beside whatever manages the rest of this object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::moment")]
     pub extend_to: Option<Timestamp>,
 
     /// Ends an instance that does nothing.

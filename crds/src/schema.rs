@@ -2,10 +2,23 @@
 //! value, because one stored object that does not parse would hide itself from the controller.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
 use spore_core::duration::PATTERN;
 
+/// The grammar is a rule rather than a pattern, because a pattern's message is the pattern.
+fn grammar() -> Value {
+    json!({
+        "rule": format!("self.matches('{PATTERN}')"),
+        "message": "write a duration as numbers with the units s, m, h, d and no spaces, such as 30m, 8h or 1d12h",
+    })
+}
+
 pub(crate) fn duration(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "pattern": PATTERN, "maxLength": 28 })
+    json_schema!({
+        "type": "string",
+        "maxLength": 28,
+        "x-kubernetes-validations": [grammar()],
+    })
 }
 
 /// Kubernetes knows no unsigned integers.
@@ -16,11 +29,27 @@ pub(crate) fn count(_: &mut SchemaGenerator) -> Schema {
 pub(crate) fn positive_duration(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "string",
-        "pattern": PATTERN,
         "maxLength": 28,
+        "x-kubernetes-validations": [
+            grammar(),
+            {
+                "rule": "!self.matches('^(0+[smhd])+$')",
+                "message": "must be longer than nothing, such as 30m, 8h or 1d12h",
+            },
+        ],
+    })
+}
+
+/// A moment that every reader can read: offsets within a day and years that leave room to add to.
+pub(crate) fn moment(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "format": "date-time",
+        "maxLength": 40,
+        "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$",
         "x-kubernetes-validations": [{
-            "rule": "!self.matches('^(0+[smhd])+$')",
-            "message": "must be longer than nothing, such as 30m, 8h or 1d12h",
+            "rule": "self < timestamp('9000-01-01T00:00:00Z')",
+            "message": "must be before the year 9000",
         }],
     })
 }
@@ -44,7 +73,7 @@ pub(crate) fn command(_: &mut SchemaGenerator) -> Schema {
         "type": "array",
         "maxItems": 256,
         "x-kubernetes-list-type": "atomic",
-        "items": { "type": "string", "maxLength": 16384 },
+        "items": { "type": "string", "maxLength": 16384, "pattern": "^[^\\x00]*$" },
         "x-kubernetes-validations": [{
             "rule": "self.size() == 0 || self[0].size() > 0",
             "message": "the first element is the program to run and may not be empty",

@@ -6,7 +6,7 @@ use spore_crds::{
     conditions::{self, Say},
 };
 
-use crate::cloud::{Class, CloudError};
+use crate::cloud::CloudError;
 
 /// Why nothing can be done yet. Not an error: time or somebody else will change it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,11 @@ pub enum Waiting {
         error: CloudError,
         /// When it is tried again.
         at: Timestamp,
+    },
+    /// The region cannot be listed, which time heals.
+    Unlisted {
+        /// Why.
+        error: CloudError,
     },
     /// A launch ended without an answer; whether there is an instance is being found out.
     Unclear {
@@ -90,7 +95,7 @@ impl Waiting {
         match self {
             Self::Inventory { .. } => "ListingInstances",
             Self::Facts => "Resolving",
-            Self::Retry { error, .. } => error.class.reason(),
+            Self::Retry { error, .. } | Self::Unlisted { error } => error.class.reason(),
             Self::Unclear { .. } => "LaunchUnclear",
             Self::Call | Self::Appearance { .. } => "Launching",
             Self::RateLimit { .. } => "RateLimited",
@@ -106,6 +111,7 @@ impl Waiting {
             Self::Retry { error, at } => {
                 format!("{error}; {}; next try at {at}", error.class.advice())
             }
+            Self::Unlisted { error } => format!("{error}; {}", error.class.advice()),
             Self::Unclear { detail } => detail.clone(),
             Self::Call => "calling RunInstances".into(),
             Self::RateLimit { until } => {
@@ -121,17 +127,15 @@ impl Waiting {
 /// Says of a failure how it stands: waiting if time heals it, else stalled.
 #[must_use]
 pub fn after_failure(error: &CloudError, retry_at: Timestamp) -> Stage {
-    match error.class {
-        Class::Capacity | Class::Throttle | Class::NotYetKnown | Class::Unclear => {
-            Stage::Waiting(Waiting::Retry {
-                error: error.clone(),
-                at: retry_at,
-            })
-        }
-        Class::Quota | Class::Denied | Class::Invalid | Class::NotFound => Stage::Stalled {
-            reason: error.class.reason(),
-            message: format!("{error}; {}; next try at {retry_at}", error.class.advice()),
-        },
+    if error.class.heals() {
+        return Stage::Waiting(Waiting::Retry {
+            error: error.clone(),
+            at: retry_at,
+        });
+    }
+    Stage::Stalled {
+        reason: error.class.reason(),
+        message: format!("{error}; {}; next try at {retry_at}", error.class.advice()),
     }
 }
 
@@ -139,6 +143,11 @@ pub fn after_failure(error: &CloudError, retry_at: Timestamp) -> Stage {
 /// listed again all the while, and a status that changes with every try would never settle.
 #[must_use]
 pub fn unlisted(error: &CloudError) -> Stage {
+    if error.class.heals() {
+        return Stage::Waiting(Waiting::Unlisted {
+            error: error.clone(),
+        });
+    }
     Stage::Stalled {
         reason: error.class.reason(),
         message: format!("{error}; {}", error.class.advice()),

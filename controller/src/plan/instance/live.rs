@@ -213,8 +213,12 @@ impl Planner<'_> {
             .status
             .deadline
             .is_some_and(|deadline| deadline <= self.now);
-        let (reason, message) = match (instance.report.end_reason, instance.state_reason.as_deref())
-        {
+        // Tags outlive a stop: an end told before the latest start is not this one.
+        let told = instance.report.end_reason.filter(|_| {
+            let times = instance.report.ended_at.zip(instance.launched_at);
+            times.is_none_or(|(ended, launched)| ended >= launched)
+        });
+        let (reason, message) = match (told, instance.state_reason.as_deref()) {
             (Some(reason), _) => (reason, sentence(reason)),
             (None, Some("Server.SpotInstanceTermination")) => (
                 EndReason::SpotInterruption,

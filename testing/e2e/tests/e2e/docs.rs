@@ -1,113 +1,24 @@
 //! What the documentation says is so.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+mod commands;
+mod page;
 
-use serde_json::Value;
-use spore_crds::conditions;
-use spore_e2e::Health;
-use spore_world::{
-    World, WorldOptions,
-    layout::{self, Tools},
-};
-use tokio::process::Command;
+use std::{collections::BTreeSet, fs, path::Path};
 
-/// A page of documentation.
-struct Page {
-    path: PathBuf,
-    text: String,
-}
+use serde_json::{Value, json};
+use spore_core::lifecycle::EndReason;
+use spore_crds::conditions::{self, LAUNCHED};
+use spore_e2e::{Health, create, until_true, without_machines};
+use spore_world::layout;
 
-impl Page {
-    fn read(path: &str) -> Self {
-        let path = layout::root().join(path);
-        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
-        Self { path, text }
-    }
-
-    fn name(&self) -> String {
-        let path = self.path.strip_prefix(layout::root()).unwrap();
-        path.display().to_string()
-    }
-
-    /// The code blocks in a language.
-    fn blocks(&self, language: &str) -> Vec<String> {
-        let parts = self.text.split("\n```").collect::<Vec<_>>();
-        // What is inside and what is outside take turns.
-        let inside = parts.iter().skip(1).step_by(2);
-        inside
-            .filter_map(|block| block.strip_prefix(&format!("{language}\n")))
-            .map(|code| format!("{code}\n"))
-            .collect()
-    }
-
-    /// The text without code blocks.
-    fn prose(&self) -> String {
-        self.text.split("\n```").step_by(2).collect()
-    }
-
-    /// What stands between backquotes, and the commands of console blocks, each on one line.
-    fn commands(&self) -> Vec<String> {
-        let prose = self.prose();
-        let spans = prose.split('`').skip(1).step_by(2);
-        let mut all = spans
-            .map(|span| span.replace('\n', " "))
-            .collect::<Vec<_>>();
-        for block in self.blocks("console") {
-            let joined = block.replace("\\\n", " ");
-            let commands = joined.lines().filter_map(|line| line.strip_prefix("$ "));
-            all.extend(commands.map(str::to_owned));
-        }
-        all
-    }
-
-    /// The first cells of the table below a heading, taken apart where several share a row.
-    fn first_column(&self, heading: &str) -> BTreeSet<String> {
-        let (_, below) = self
-            .text
-            .split_once(&format!("\n{heading}\n"))
-            .expect(heading);
-        let table = below.lines().skip_while(|line| !line.starts_with('|'));
-        let rows = table.take_while(|line| line.starts_with('|')).skip(2);
-        let cells = rows.map(|row| row.split('|').nth(1).unwrap());
-        cells
-            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
-            .map(str::to_owned)
-            .collect()
-    }
-}
-
-fn pages() -> Vec<Page> {
-    let docs = fs::read_dir(layout::root().join("docs")).unwrap();
-    let docs = docs.map(|entry| entry.unwrap().path());
-    let docs = docs.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
-    let mut pages = docs
-        .map(|path| Page::read(path.strip_prefix(layout::root()).unwrap().to_str().unwrap()))
-        .collect::<Vec<_>>();
-    let others = [
-        "README.md",
-        "CONTRIBUTING.md",
-        "SECURITY.md",
-        "CHANGELOG.md",
-        "charts/spore/README.md",
-    ];
-    pages.extend(others.map(Page::read));
-    pages
-}
+use self::page::{Page, pages};
+use crate::plugin::without_controller;
 
 // ---- manifests ----
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_manifest_in_examples_and_docs_is_one_that_the_api_server_takes() {
-    let options = WorldOptions {
-        no_controller: true,
-        no_machines: true,
-        ..WorldOptions::default()
-    };
-    let world = World::start_with("docs-manifests", options).await.unwrap();
+    let world = without_controller("docs-manifests").await;
     let mut manifests = Vec::new();
     for entry in fs::read_dir(layout::root().join("examples")).unwrap() {
         let path = entry.unwrap().path();
@@ -241,160 +152,74 @@ fn every_link_leads_to_a_file_and_a_heading_that_exist() {
     assert_eq!(broken, [""; 0]);
 }
 
-// ---- commands ----
+// ---- names ----
 
-async fn help(of: &[&str]) -> String {
-    let program = layout::bin("kubectl-spawn").unwrap();
-    let output = Command::new(program)
-        .args(of)
-        .arg("--help")
-        .output()
-        .await
-        .unwrap();
-    assert!(output.status.success(), "{of:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// Whether a help page describes a flag, and not one whose name only begins alike.
-fn has_flag(help: &str, flag: &str) -> bool {
-    let words = help.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
-    words.into_iter().any(|word| word == flag)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn every_verb_and_flag_of_the_plugin_that_docs_name_exists() {
-    let verbs = help(&[]).await;
-    let mut named = BTreeSet::new();
-    for page in pages() {
-        for command in page.commands() {
-            let Some((_, words)) = command.split_once("kubectl spawn ") else {
-                continue;
-            };
-            let ours = words.split(" -- ").next().unwrap();
-            let mut words = ours.split_whitespace();
-            let verb = words.next().unwrap();
-            let exists = verbs
-                .lines()
-                .any(|line| line.trim_start().starts_with(&format!("{verb} ")));
-            assert!(exists, "{}: no verb {verb}: {command}", page.name());
-            let flags = help(&[verb]).await;
-            for word in words.filter(|word| word.starts_with('-') && *word != "--") {
-                let flag = word.split('=').next().unwrap();
-                assert!(
-                    has_flag(&flags, flag),
-                    "{}: no flag {flag}: {command}",
-                    page.name()
-                );
+/// The text of all files of a crate.
+fn source(of: &str) -> String {
+    let mut dirs = vec![layout::root().join(of).join("src")];
+    let mut text = String::new();
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => dirs.push(path),
+                false => text.push_str(&fs::read_to_string(path).unwrap()),
             }
-            named.insert(verb.to_owned());
         }
     }
-    let all = [
-        "completion",
-        "delete",
-        "extend",
-        "launch",
-        "list",
-        "status",
-        "version",
-    ];
-    assert!(
-        all.iter().all(|verb| named.contains(*verb)),
-        "only {named:?} are told of"
-    );
-
-    let launch = help(&["launch"]).await;
-    let table = Page::read("docs/kubectl-spawn.md").first_column("## Launch");
-    let flags = table
-        .iter()
-        .filter_map(|cell| cell.split(' ').next())
-        .collect::<BTreeSet<_>>();
-    assert!(flags.contains("--instance-type"), "{flags:?}");
-    for flag in flags {
-        assert!(has_flag(&launch, flag), "no flag {flag}");
-    }
+    text
 }
 
 #[test]
-fn every_make_target_that_docs_name_exists() {
-    let makefile = fs::read_to_string(layout::root().join("Makefile")).unwrap();
-    let mut named = 0;
-    for page in pages() {
-        for command in page.commands() {
-            let Some(target) = command.strip_prefix("make ") else {
-                continue;
-            };
-            let target = target.split([' ', ';']).next().unwrap();
-            let exists = makefile
-                .lines()
-                .any(|line| line.starts_with(&format!("{target}:")));
-            assert!(exists, "{}: no target {target}", page.name());
-            named += 1;
-        }
+fn every_reason_that_docs_explain_is_one_that_the_controller_gives() {
+    let source = source("controller") + &source("core");
+    let page = Page::read("docs/troubleshooting.md");
+    let mut reasons = page.first_column("### It cannot go on (`Stalled`)");
+    reasons.extend(page.first_column("### It is on its way (`Reconciling`)"));
+    reasons.extend(["Running", "Stopped", "Finished", "EndedFromOutside"].map(str::to_owned));
+    for reason in &reasons {
+        assert!(
+            source.contains(&format!("\"{reason}\"")),
+            "no reason {reason}"
+        );
     }
-    assert!(named >= 10, "only {named}");
+    assert!(reasons.len() > 20, "only {reasons:?}");
+}
+
+#[test]
+fn every_end_that_the_docs_list_is_one_that_is_recorded() {
+    let page = Page::read("docs/lifecycle.md");
+    for reason in EndReason::ALL {
+        // An object that is deleted is gone before anybody could read that of it.
+        if reason == EndReason::UserRequested {
+            continue;
+        }
+        let named = page.text.contains(&format!("`{}`", reason.as_str()));
+        assert!(named, "nothing on {}", reason.as_str());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_helm_install_in_the_docs_renders_the_chart() {
-    let helm = Tools::find().unwrap().helm;
-    let dir = layout::local("test/docs-helm");
-    fs::create_dir_all(&dir).unwrap();
-    for agent in ["spored", "spored-x86_64"] {
-        fs::write(dir.join(agent), "an agent").unwrap();
-    }
-    // The page leaves out what would fill a line.
-    let digest = "0123456789abcdef".repeat(4);
-    let install = Page::read("docs/install.md");
-    let block = install
-        .blocks("console")
-        .into_iter()
-        .find(|block| block.contains("cat > values.yaml"));
-    let values = block
-        .as_deref()
-        .and_then(|block| block.split("<<'END'\n").nth(1)?.split("END\n").next());
-    let values = values
-        .unwrap()
-        .replace("0123…", &digest)
-        .replace("4567…", &digest);
-    fs::write(dir.join("values.yaml"), values).unwrap();
-
-    let chart = layout::root().join("charts/spore").display().to_string();
-    let mut rendered = 0;
-    for page in pages() {
-        for command in page
-            .commands()
-            .iter()
-            .filter(|command| command.starts_with("helm install"))
-        {
-            // A short form in a sentence names no values.
-            if !command.contains("--set") && !command.contains("-f ") {
-                continue;
-            }
-            let command = command
-                .replace("helm install", &format!("{} template", helm.display()))
-                .replace("charts/spore", &chart);
-            let bash = Command::new("bash")
-                .args(["-c", &command])
-                .current_dir(&dir)
-                .output();
-            let output = bash.await.unwrap();
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(
-                output.status.success(),
-                "{}: {command}\n{said}",
-                page.name()
-            );
-            let objects = String::from_utf8_lossy(&output.stdout);
-            assert!(
-                objects.contains("kind: Deployment"),
-                "{}: {command}",
-                page.name()
-            );
-            rendered += 1;
-        }
-    }
-    assert!(rendered >= 3, "only {rendered}");
+async fn the_metrics_in_the_docs_are_those_that_the_controller_serves() {
+    let mut world = without_machines("docs-metrics").await;
+    create(&world, "counted", json!({})).await.unwrap();
+    until_true(&world, "counted", LAUNCHED).await;
+    let metrics = world.controller().get("/metrics").await.unwrap();
+    let types = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "));
+    let served = types.filter_map(|line| {
+        let (name, kind) = line.split_once(' ')?;
+        let ours = name.starts_with("spore_");
+        let total = if kind == "counter" { "_total" } else { "" };
+        ours.then(|| format!("{name}{total}"))
+    });
+    let page = Page::read("docs/architecture.md");
+    let mut told = page.first_column("## Metrics");
+    told.retain(|name| name.starts_with("spore_"));
+    // What was never counted is not served.
+    told.remove("spore_orphans_total");
+    assert_eq!(told, served.collect());
 }
 
 // ---- Argo CD ----

@@ -54,8 +54,20 @@ fn assert_failed(output: &Output, code: i32, says: &[&str]) {
     }
 }
 
+/// Progress where nothing can be redrawn: whole lines about the spore, and no control characters.
+#[track_caller]
+fn assert_plain(name: &str, progress: &str) {
+    for line in progress.lines() {
+        assert!(
+            line.starts_with(&format!("{name}: ")),
+            "{line:?} in\n{progress}"
+        );
+        assert!(!line.contains(char::is_control), "{line:?}");
+    }
+}
+
 /// A world in which nobody looks at objects.
-async fn without_controller(name: &str) -> World {
+pub(crate) async fn without_controller(name: &str) -> World {
     let options = WorldOptions {
         no_machines: true,
         no_controller: true,
@@ -161,6 +173,8 @@ async fn who_has_no_rights_is_told_so_with_4_by_every_verb() {
         ];
         assert_failed(&output, 4, &says.each_ref().map(String::as_str));
     }
+    let eve = spawn(&world, "list --as eve").await;
+    assert_failed(&eve, 4, &["User \"eve\" cannot list"]);
     let names = spawned(&world, "list -o name").await;
     assert_eq!(
         names, "sporeinstance.spore.host/train\n",

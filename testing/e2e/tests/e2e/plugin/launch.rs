@@ -15,24 +15,12 @@ use tokio::{
     process::Command,
 };
 
-use super::{assert_failed, plugin, spawn, spawn_words, spawned, without_controller};
+use super::{assert_failed, assert_plain, plugin, spawn, spawn_words, spawned, without_controller};
 
 /// An object as kubectl shows it.
 async fn object(world: &World, name: &str) -> Value {
     let text = kubectl(world, &["get", "sporeinstance", name, "-o", "json"]).await;
     serde_json::from_str(&text).expect("kubectl prints JSON")
-}
-
-/// Progress where nothing can be redrawn: whole lines about the spore, and no control characters.
-#[track_caller]
-fn assert_plain(name: &str, progress: &str) {
-    for line in progress.lines() {
-        assert!(
-            line.starts_with(&format!("{name}: ")),
-            "{line:?} in\n{progress}"
-        );
-        assert!(!line.contains(char::is_control), "{line:?}");
-    }
 }
 
 // ---- flags ----

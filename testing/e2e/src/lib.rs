@@ -55,21 +55,27 @@ fn api(client: Client, namespace: &str) -> Api<SporeInstance> {
     Api::namespaced(client, namespace)
 }
 
-/// Creates a spore: the spec given over a `t3.micro` that lives for an hour.
-///
-/// # Errors
-/// If the API server refuses it.
-pub async fn create(world: &World, name: &str, spec: Value) -> Result<SporeInstance> {
+/// A spore as the API server takes it: the spec given over a `t3.micro` that lives for an hour.
+#[must_use]
+pub fn manifest(name: &str, spec: &Value) -> Value {
     let mut whole = json!({ "instanceType": "t3.micro", "ttl": "1h" });
     if let (Some(whole), Value::Object(spec)) = (whole.as_object_mut(), spec) {
-        whole.extend(spec);
+        whole.extend(spec.clone());
     }
-    let spore = serde_json::from_value(json!({
+    json!({
         "apiVersion": "spore.host/v1alpha1",
         "kind": "SporeInstance",
         "metadata": { "name": name },
         "spec": whole,
-    }))?;
+    })
+}
+
+/// Creates the spore of a [`manifest`].
+///
+/// # Errors
+/// If the API server refuses it.
+pub async fn create(world: &World, name: &str, spec: Value) -> Result<SporeInstance> {
+    let spore = serde_json::from_value(manifest(name, &spec))?;
     spores(world)
         .create(&PostParams::default(), &spore)
         .await

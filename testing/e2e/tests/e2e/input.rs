@@ -12,29 +12,17 @@ use spore_crds::{
 use spore_e2e::{
     create, delete,
     ec2::{aws_text, calls_by},
-    kstatus, spores, told, until, until_true, without_machines,
+    kstatus, manifest, spores, told, until, until_true, without_machines,
 };
 use spore_world::{Fault, World, WorldOptions, poll, sim::ACCESS_KEY};
-
-/// A spore as kubectl takes it.
-fn manifest(name: &str, spec: &Value) -> String {
-    let mut whole = json!({"instanceType": "t3.micro", "ttl": "1h"});
-    for (key, value) in spec.as_object().unwrap() {
-        whole[key] = value.clone();
-    }
-    json!({
-        "apiVersion": "spore.host/v1alpha1",
-        "kind": "SporeInstance",
-        "metadata": {"name": name},
-        "spec": whole,
-    })
-    .to_string()
-}
 
 /// What kubectl tells of a spec that is refused.
 async fn refusal(world: &World, spec: &Value) -> String {
     let output = world
-        .kubectl_with(&["apply", "-f", "-"], &manifest("refused", spec))
+        .kubectl_with(
+            &["apply", "-f", "-"],
+            &manifest("refused", spec).to_string(),
+        )
         .await
         .unwrap();
     assert_ne!(output.code, Some(0), "{spec} was accepted");
@@ -446,28 +434,6 @@ async fn a_deleted_spore_that_was_never_launched_is_gone_at_once() {
     delete(&world, "stalled").await;
     assert_eq!(calls_by(&world, ACCESS_KEY, "RunInstances").await, 0);
     assert_eq!(calls_by(&world, ACCESS_KEY, "TerminateInstances").await, 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stored_spore_that_cannot_be_read_does_not_stop_others() {
-    let mut world = without_machines("unreadable").await;
-    let apply = ["apply", "-f", "-"];
-    // Times that the API server takes for times. Refused or not, they must not matter to others.
-    for (name, odd) in [
-        ("beyond-time", "9999-12-31T23:59:59Z"),
-        ("beyond-earth", "2036-01-01T00:00:00+99:99"),
-        ("leap", "2036-12-31T23:59:60Z"),
-    ] {
-        let odd = manifest(name, &json!({"extendTo": odd}));
-        world.kubectl_with(&apply, &odd).await.unwrap();
-    }
-    create(&world, "beside", json!({})).await.unwrap();
-    until_true(&world, "beside", LAUNCHED).await;
-    // A controller that starts reads all of them in one list.
-    world.controller().start().await.unwrap();
-    create(&world, "after", json!({})).await.unwrap();
-    until_true(&world, "after", LAUNCHED).await;
-    delete(&world, "beside").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

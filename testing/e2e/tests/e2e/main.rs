@@ -15,3 +15,4 @@ mod launch;
 mod locks;
 mod plugin;
 mod request;
+mod unreadable;

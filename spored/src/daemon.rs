@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use spore_core::{
     agent_config::{self, AgentConfig},
-    lifecycle::Action,
+    duration::Duration as Span,
+    lifecycle::{Action, EndReason},
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -38,6 +39,9 @@ const WORKLOAD_LOG: &str = "/var/log/spawn-command.log";
 const TICK: Duration = Duration::from_secs(1);
 /// How long an end waits for the last report: it is worth less than the end.
 const REPORT_WITHIN: Duration = Duration::from_secs(5);
+/// How long it waits if the report is of the work's result, which nobody would know without it. Where
+/// many complete at once they take turns, because EC2 admits few tag writes per second.
+const RESULT_WITHIN: Duration = Duration::from_secs(120);
 /// How long to look for a deadline in the tags when there is no configuration.
 /// Shorter than a service manager's patience with a silent service.
 const TAG_PATIENCE: Duration = Duration::from_secs(30);
@@ -203,7 +207,7 @@ impl Daemon {
                 self.reporter.send(*report);
             }
             Effect::Save(memory) => self.save(&memory),
-            Effect::Act(action) => self.act(action),
+            Effect::Act(action) => self.act(action, now),
         }
     }
 
@@ -236,18 +240,36 @@ impl Daemon {
         }
     }
 
-    fn act(&self, action: Action) {
+    fn act(&self, action: Action, now: Timestamp) {
         if self.action.send_replace(Some(action)).is_some() {
             // The task that is at it takes up the change.
             return;
         }
-        let last_report = self.reporter.flush(REPORT_WITHIN);
+        let end = self.agent.next_end(now).map(|end| end.reason);
+        let last_report = self
+            .reporter
+            .flush(report_patience(end, self.agent.deadline(), now));
         let (ec2, action) = (Arc::clone(&self.ec2), self.action.subscribe());
         tokio::spawn(async move {
             last_report.await;
             act::end(ec2, action).await;
         });
     }
+}
+
+/// How long an end waits for the last report.
+fn report_patience(
+    end: Option<EndReason>,
+    deadline: Option<Timestamp>,
+    now: Timestamp,
+) -> Duration {
+    if end != Some(EndReason::Completed) {
+        return REPORT_WITHIN;
+    }
+    let left = deadline.map_or(Duration::MAX, |deadline| {
+        Span::between(now, deadline).into()
+    });
+    RESULT_WITHIN.min(left).max(REPORT_WITHIN)
 }
 
 /// Makes sure that this is the only agent. Two would report and end the instance at cross purposes.
@@ -336,4 +358,23 @@ fn describe(report: &spore_core::tags::Report) -> String {
         .map(|(key, value)| format!("{key}={value:?}"))
         .collect();
     words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_is_waited_for_longer_than_any_other_report_but_not_past_the_deadline() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let patience = |end, deadline: Option<i64>| {
+            report_patience(Some(end), deadline.map(at), at(1_000)).as_secs()
+        };
+        assert_eq!(patience(EndReason::Completed, None), 120);
+        assert_eq!(patience(EndReason::Completed, Some(9_000)), 120);
+        assert_eq!(patience(EndReason::Completed, Some(1_030)), 30);
+        assert_eq!(patience(EndReason::Completed, Some(900)), 5);
+        assert_eq!(patience(EndReason::TTLExpired, Some(9_000)), 5);
+        assert_eq!(patience(EndReason::Idle, None), 5);
+    }
 }

@@ -11,12 +11,12 @@ use spore_crds::{
 };
 use spore_e2e::{
     PATIENCE, create,
-    ec2::{file_on_machine, find, instance_of, on_machine, until_instance},
+    ec2::{calls_by, file_on_machine, find, instance_of, on_machine, until_instance},
     ended, kubectl,
     life::{never_again, past, running, sleeping, world_with_grace},
     spores, told, until, until_finished, until_true,
 };
-use spore_world::{World, eventually, sim::Load};
+use spore_world::{Fault, World, eventually, sim::Load};
 
 // ---- idleness ----
 
@@ -270,4 +270,30 @@ async fn a_machine_that_restarts_does_not_run_its_workload_again() {
     assert!(message.contains("restart of the machine"), "{message}");
     let runs = fs::read_to_string(on_machine(&instance, "/var/log/runs")).unwrap();
     assert_eq!(runs, "run\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_is_not_lost_when_ec2_takes_no_tags_for_a_while() {
+    let world = World::start("tags-refused").await.unwrap();
+    let spec = json!({"command": ["sleep", "4"], "onComplete": {"delay": "0s"}});
+    let (instance, _) = running(&world, "patient", spec).await;
+    let before = calls_by(&world, &instance.access_key, "CreateTags").await;
+    let refused = Fault::on("CreateTags").by(&instance.access_key).throttle();
+    world.sim().add_fault(refused).await.unwrap();
+    eventually(
+        "the report was refused several times",
+        PATIENCE,
+        async || {
+            let tries = calls_by(&world, &instance.access_key, "CreateTags").await - before;
+            (tries >= 5).then_some(())
+        },
+    )
+    .await;
+    assert_eq!(find(&world, &instance.id).await.unwrap().state, "running");
+    world.sim().clear_faults().await.unwrap();
+    let status = until_finished(&world, "patient").await;
+    assert_eq!(
+        (status.state, ended(&status)),
+        (Some(State::Succeeded), "Completed")
+    );
 }

@@ -36,5 +36,6 @@ pub mod plan;
 pub mod reconcile;
 pub mod serve;
 pub mod settings;
+pub mod unreadable;
 pub mod user_data;
 pub mod world;

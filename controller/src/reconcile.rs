@@ -3,15 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
-    Api, Client, Resource as _, ResourceExt as _,
+    Api, Client, ResourceExt as _,
     api::{Patch, PatchParams, PostParams},
-    core::error_boundary::{DeserializeGuard, InvalidObject},
-    runtime::{
-        controller::Action as Requeue,
-        events::{Event, EventType, Recorder},
-    },
+    core::error_boundary::DeserializeGuard,
+    runtime::{controller::Action as Requeue, events::Recorder},
 };
 use serde_json::json;
 use spore_crds::{FINALIZER, SporeInstance, SporeInstanceStatus};
@@ -99,11 +95,7 @@ pub type Watched = DeserializeGuard<SporeInstance>;
 pub async fn reconcile(watched: Arc<Watched>, ctx: Arc<Context>) -> Result<Requeue, Error> {
     match &watched.0 {
         Ok(spore) => pass(spore.clone(), ctx).await,
-        Err(unreadable) => {
-            ctx.metrics.reconciled("unreadable");
-            ctx.unreadable(unreadable).await;
-            Ok(Requeue::await_change())
-        }
+        Err(unreadable) => ctx.unreadable(unreadable).await,
     }
 }
 
@@ -169,38 +161,6 @@ pub fn after_error(spore: Arc<Watched>, error: &Error, ctx: Arc<Context>) -> Req
 }
 
 impl Context {
-    /// Tells of an object that was stored and cannot be read.
-    async fn unreadable(&self, object: &InvalidObject) {
-        let metadata = &object.metadata;
-        tracing::error!(
-            spore = metadata.name,
-            namespace = metadata.namespace,
-            error = object.error,
-            "this spore cannot be read; nothing is done about it until it is corrected"
-        );
-        let reference = ObjectReference {
-            api_version: Some(SporeInstance::api_version(&()).into_owned()),
-            kind: Some(SporeInstance::kind(&()).into_owned()),
-            namespace: metadata.namespace.clone(),
-            name: metadata.name.clone(),
-            uid: metadata.uid.clone(),
-            ..ObjectReference::default()
-        };
-        let event = Event {
-            type_: EventType::Warning,
-            reason: "Unreadable".into(),
-            note: Some(format!(
-                "cannot be read: {}; correct it or delete it",
-                object.error
-            )),
-            action: "Read".into(),
-            secondary: None,
-        };
-        if let Err(error) = self.recorder.publish(&event, &reference).await {
-            tracing::warn!(%error, "event not published");
-        }
-    }
-
     /// Stores a status, provided that nobody has changed the object since we read it: that is what
     /// keeps two controllers, or one with an old copy, from deciding two launches.
     async fn store(

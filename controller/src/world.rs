@@ -157,7 +157,9 @@ impl Region {
         self.instances.values().map(|entry| &entry.instance)
     }
 
-    fn view(&self) -> RegionView {
+    /// How well it is known.
+    #[must_use]
+    pub fn view(&self) -> RegionView {
         RegionView {
             lists: self.lists.iter().copied().collect(),
             error: self.error.clone(),
@@ -214,6 +216,14 @@ impl World {
             problem: inner.problems.get(uid).cloned(),
             facts: &inner.facts,
         })
+    }
+
+    /// The instances of one object, in any region, that are as wanted.
+    #[must_use]
+    pub fn instances_of(&self, uid: &str, wanted: impl Fn(&Instance) -> bool) -> Vec<Instance> {
+        let inner = self.lock();
+        let all = inner.regions.values().flat_map(|region| region.of(uid));
+        all.filter(|instance| wanted(instance)).cloned().collect()
     }
 
     /// Takes in a complete list; returns the owners of what changed.

@@ -3,7 +3,7 @@
 //! Codes: Amazon EC2 API Reference, "Error codes for the Amazon EC2 API".
 
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
-use aws_smithy_types::error::{display::DisplayErrorContext, metadata::ProvideErrorMetadata};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::cloud::{Class, CloudError};
 
@@ -36,19 +36,20 @@ where
             region,
             class: Class::Invalid,
             code: None,
-            message: DisplayErrorContext(error).to_string(),
+            message: chain(error),
         },
         SdkError::DispatchFailure(_)
         | SdkError::TimeoutError(_)
         | SdkError::ResponseError(_)
-        | _ => unanswered(call, region, DisplayErrorContext(error).to_string()),
+        | _ => unanswered(call, region, chain(error)),
     }
 }
 
 /// No answer came. Without credentials the request never left; otherwise it may have taken effect.
 fn unanswered(call: &'static str, region: String, message: String) -> CloudError {
-    if message.contains("credentials") || message.contains("Credentials") {
-        let message = format!("no AWS credentials: {message}");
+    if message.to_lowercase().contains("credential") {
+        tracing::debug!("{message}");
+        let message = "no AWS credentials: none in the environment, a profile, a web identity (IRSA), Pod Identity or the instance's metadata".to_owned();
         return CloudError {
             call,
             region,
@@ -64,6 +65,15 @@ fn unanswered(call: &'static str, region: String, message: String) -> CloudError
         code: None,
         message,
     }
+}
+
+/// What went wrong, and what was underneath, in words: no debug output, and not without end.
+fn chain(error: &dyn std::error::Error) -> String {
+    let words = std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ");
+    words.chars().take(300).collect()
 }
 
 /// The class of an error code.

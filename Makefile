@@ -25,10 +25,13 @@ up: ready ## Start the local world and keep it running
 down: ## Stop the local world; what was built stays
 	@if [ -x $(WORLD) ]; then $(WORLD) down; fi
 
+# End-to-end tests wait far more than they work: several at once on each core.
+THREADS ?= 6
+
 # The end-to-end tests start a control plane and share it; it goes whatever happened.
 .PHONY: test
 test: ready ## Run all tests, or with FILTER=text those whose name contains it
-	@trap '$(WORLD) test-down' EXIT; cargo test --workspace --no-fail-fast -- $(FILTER)
+	@trap '$(WORLD) test-down' EXIT; cargo test --workspace --no-fail-fast -- --test-threads=$(THREADS) $(FILTER)
 
 # What is shipped is measured, as it is shipped: the bench finds it in a directory of links.
 DIST := $(or $(CARGO_TARGET_DIR),target)

@@ -1,7 +1,7 @@
 //! Deciding: values in, values out. No clock, no I/O, no client.
 //!
 //! [`instance::plan`] says what a spore needs now; [`crate::reconcile`] does it and chooses nothing.
-//! "Not yet" is a [`Waiting`], not an error; unknown is not absent.
+//! "Not yet" is a [`Waiting`](stage::Waiting), not an error; unknown is not absent.
 
 pub mod instance;
 pub mod launch;

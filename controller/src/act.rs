@@ -66,7 +66,7 @@ impl Context {
             self.world.deferred(&launch.token, until);
             return true;
         }
-        let before = self.world.calling(&launch.token);
+        let before = self.world.calling(&launch.token, (self.clock)());
         let outcome = match self.aws.run(launch).await {
             Ok(instance) => {
                 let instance_id = instance.id.clone();

@@ -49,6 +49,7 @@ pub struct Region {
     instances: HashMap<String, Entry>,
     by_uid: HashMap<String, Vec<String>>,
     lists: VecDeque<Timestamp>,
+    first_list: Option<Timestamp>,
     error: Option<CloudError>,
 }
 
@@ -74,6 +75,7 @@ impl Region {
         absence: Duration,
     ) -> Vec<Instance> {
         self.error = None;
+        self.first_list.get_or_insert(begun);
         self.lists.push_back(begun);
         while self.lists.len() > ABSENT_LISTS as usize {
             self.lists.pop_front();
@@ -162,6 +164,7 @@ impl Region {
     pub fn view(&self) -> RegionView {
         RegionView {
             lists: self.lists.iter().copied().collect(),
+            first_list: self.first_list,
             error: self.error.clone(),
         }
     }
@@ -299,7 +302,7 @@ impl World {
     /// A RunInstances call is about to be made. Until its answer is taken in by [`Self::called`] its
     /// effect is unclear, also if this task dies under it. Returns whether it was unclear before.
     #[must_use]
-    pub fn calling(&self, token: &str) -> bool {
+    pub fn calling(&self, token: &str, now: Timestamp) -> bool {
         let mut inner = self.lock();
         // A launch without a record was decided by a predecessor, who may have called it.
         let inherited = || LaunchRecord {
@@ -311,6 +314,7 @@ impl World {
             .entry(token.to_owned())
             .or_insert_with(inherited);
         record.calls += 1;
+        record.called_at = Some(now);
         std::mem::replace(&mut record.unclear, true)
     }
 

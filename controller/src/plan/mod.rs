@@ -37,6 +37,8 @@ pub struct RegionView {
     /// When the latest complete lists were begun, oldest first, no more than are needed to prove
     /// absence.
     pub lists: Vec<Timestamp>,
+    /// When the first complete list of this process was begun.
+    pub first_list: Option<Timestamp>,
     /// Why the latest list failed, if it did.
     pub error: Option<CloudError>,
 }
@@ -46,6 +48,8 @@ pub struct RegionView {
 pub struct LaunchRecord {
     /// How often RunInstances was called.
     pub calls: u32,
+    /// When it was called last.
+    pub called_at: Option<Timestamp>,
     /// Whether any of those calls ended without a definite answer.
     pub unclear: bool,
     /// How the latest call ended.
@@ -146,17 +150,24 @@ pub struct Note {
 }
 
 impl RegionView {
-    /// Whether an instance launched at or before `since` that no list shows is certainly not there:
-    /// long enough ago, and missing from enough complete lists begun after it.
+    /// Whether an instance whose launch was last asked for at `asked` is certainly not there, given
+    /// that no list shows it: enough complete lists were begun so late that none can lag behind it.
+    ///
+    /// A predecessor of this process may have asked later than the status tells, so nothing counts
+    /// that was asked before our own first list as older than that.
     #[must_use]
-    pub fn proves_absence(
-        &self,
-        since: Timestamp,
-        now: Timestamp,
-        absence: std::time::Duration,
-    ) -> bool {
-        let old_enough = since.checked_add(absence).is_ok_and(|due| due <= now);
-        let later = self.lists.iter().filter(|begun| **begun > since).count();
-        old_enough && u32::try_from(later).is_ok_and(|lists| lists >= crate::settings::ABSENT_LISTS)
+    pub fn proves_absence(&self, asked: Timestamp, absence: std::time::Duration) -> bool {
+        let Some(since) = self.first_list.map(|first| first.max(asked)) else {
+            return false;
+        };
+        let Ok(shown_from) = since.checked_add(absence) else {
+            return false;
+        };
+        let late = self
+            .lists
+            .iter()
+            .filter(|begun| **begun >= shown_from)
+            .count();
+        u32::try_from(late).is_ok_and(|lists| lists >= crate::settings::ABSENT_LISTS)
     }
 }

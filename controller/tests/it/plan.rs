@@ -178,14 +178,7 @@ fn a_refusal_after_an_unclear_call_does_not_open_a_new_attempt_until_absence_is_
     assert_eq!(it.condition(READY).1, "LaunchUnclear");
     it.pass_time(60).list().settle();
     assert_eq!((it.ec2.runs, it.status().attempts), (0, 1));
-    it.pass_time(300)
-        .list()
-        .pass_time(1)
-        .list()
-        .pass_time(1)
-        .list()
-        .settle();
-    it.pass_time(60).list().settle();
+    it.live_on(7);
     assert_eq!((it.ec2.runs, it.status().attempts), (1, 2));
 }
 
@@ -484,7 +477,7 @@ fn deletion_after_a_launch_that_never_happened_ends_when_absence_is_proven() {
         it.pass_time(10).list().settle();
     }
     assert!(!it.released, "EC2's lists may lag by minutes");
-    it.pass_time(300).list().settle();
+    it.live_on(7);
     assert!(it.released);
 }
 
@@ -564,7 +557,7 @@ fn an_instance_that_vanished_is_waited_for_and_then_recorded_as_gone() {
         .list()
         .settle();
     assert!(it.status().ended.is_none(), "unknown is not absent");
-    it.pass_time(400).list().settle();
+    it.live_on(7);
     assert_eq!(it.status().ended.as_ref().unwrap().reason, "EndedOutside");
     assert_eq!(it.ec2.runs, 1);
 }

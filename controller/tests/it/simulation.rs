@@ -78,7 +78,7 @@ fn quiet_hours(it: &mut Loop) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_500, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 4_000, ..ProptestConfig::default() })]
 
     #[test]
     fn at_most_one_instance_lives_and_a_deleted_spore_leaves_nothing(

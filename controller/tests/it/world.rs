@@ -348,7 +348,7 @@ impl Loop {
     }
 
     fn launch(&mut self, launch: &Launch) {
-        let before = self.world.calling(&launch.token);
+        let before = self.world.calling(&launch.token, self.now);
         let unclear = || failure("RunInstances", Class::Unclear, "");
         let result = match std::mem::replace(&mut self.next_run, NextRun::Works) {
             NextRun::Works => Ok(self.ec2.run(launch, self.now)),

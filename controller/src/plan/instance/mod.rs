@@ -145,9 +145,15 @@ impl Planner<'_> {
     }
 
     fn proven_absent(&self, launch: &Launch) -> bool {
+        let called = self
+            .view
+            .launch
+            .as_ref()
+            .and_then(|record| record.called_at);
+        let asked = called.map_or(launch.decided_at, |at| at.max(launch.decided_at));
         self.view
             .region
-            .proves_absence(launch.decided_at, self.now, self.settings.absence)
+            .proves_absence(asked, self.settings.absence)
     }
 
     /// Terminates instances of this spore beside the one it has.

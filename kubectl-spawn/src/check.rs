@@ -223,14 +223,16 @@ pub(crate) fn name(text: &str) -> Result<String, String> {
 mod tests {
     use super::*;
 
+    /// What the API's schema demands of a field: its pattern, or else the expression in its rules.
     fn pattern(field: &str) -> regex_lite::Regex {
         let (_, crd) = spore_crds::crd::all().remove(0);
-        let spec = serde_json::to_value(&crd.spec.versions[0].schema).unwrap();
-        let path = format!("/openAPIV3Schema/properties/spec/properties/{field}/pattern");
-        let pattern = spec
-            .pointer(&path)
-            .unwrap_or_else(|| panic!("{field} has a pattern"));
-        regex_lite::Regex::new(pattern.as_str().unwrap()).unwrap()
+        let schema = serde_json::to_value(&crd.spec.versions[0].schema).unwrap();
+        let path = format!("/openAPIV3Schema/properties/spec/properties/{field}");
+        let field = schema.pointer(&path).expect("the field is there");
+        let rule = field["x-kubernetes-validations"][0]["rule"].as_str();
+        let in_rule = rule.and_then(|rule| rule.strip_prefix("self.matches('")?.strip_suffix("')"));
+        let pattern = field["pattern"].as_str().or(in_rule);
+        regex_lite::Regex::new(pattern.expect("the field has a pattern")).unwrap()
     }
 
     fn agrees(field: &str, check: impl Fn(&str) -> bool, texts: &[&str]) {

@@ -304,15 +304,10 @@ impl World {
     #[must_use]
     pub fn calling(&self, token: &str, now: Timestamp) -> bool {
         let mut inner = self.lock();
-        // A launch without a record was decided by a predecessor, who may have called it.
-        let inherited = || LaunchRecord {
-            unclear: true,
-            ..LaunchRecord::default()
-        };
         let record = inner
             .launches
             .entry(token.to_owned())
-            .or_insert_with(inherited);
+            .or_insert_with(LaunchRecord::inherited);
         record.calls += 1;
         record.called_at = Some(now);
         std::mem::replace(&mut record.unclear, true)
@@ -330,14 +325,10 @@ impl World {
     /// A launch had to wait before it was called.
     pub fn deferred(&self, token: &str, until: Timestamp) {
         let mut inner = self.lock();
-        let inherited = || LaunchRecord {
-            unclear: true,
-            ..LaunchRecord::default()
-        };
         let record = inner
             .launches
             .entry(token.to_owned())
-            .or_insert_with(inherited);
+            .or_insert_with(LaunchRecord::inherited);
         record.last = Some(LaunchOutcome::Deferred { until });
     }
 

@@ -56,6 +56,17 @@ pub struct LaunchRecord {
     pub last: Option<LaunchOutcome>,
 }
 
+impl LaunchRecord {
+    /// Of a launch that a predecessor decided, and may have called.
+    #[must_use]
+    pub fn inherited() -> Self {
+        Self {
+            unclear: true,
+            ..Self::default()
+        }
+    }
+}
+
 /// How a RunInstances call ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LaunchOutcome {

@@ -23,10 +23,7 @@ const REPLAY_WINDOW: Duration = Duration::from_secs(12 * 3_600);
 impl Planner<'_> {
     pub(super) fn open(&mut self, launch: &Launch) -> Stage {
         // A launch that this process did not decide may have been called by a predecessor.
-        let inherited = LaunchRecord {
-            unclear: true,
-            ..LaunchRecord::default()
-        };
+        let inherited = LaunchRecord::inherited();
         let record = self.view.launch.as_ref().unwrap_or(&inherited).clone();
         match &record.last {
             Some(LaunchOutcome::Launched { instance_id }) => self.launched(instance_id.clone()),

@@ -50,6 +50,10 @@ impl Stage {
         progress(&format!("{name}: starting a world"));
         let dir = layout::local("bench").join(name);
         clear(&dir)?;
+        if dir.exists() {
+            // The logs of the last run, which processes would append to.
+            fs::remove_dir_all(&dir).with_context(|| dir.display().to_string())?;
+        }
         let tools = Tools::find()?;
         let plane = ControlPlane::start(&dir, &tools, Life::WithUs).await?;
         let client = plane.client().await?;
@@ -132,7 +136,7 @@ impl Drop for Stage {
     }
 }
 
-/// Ends what runs in this directory and removes all but the logs of the last run.
+/// Ends what runs in this directory and removes all but the logs.
 fn clear(dir: &Path) -> Result<()> {
     ControlPlane::stop(dir)?;
     for gone in ["machines", "artifacts"] {

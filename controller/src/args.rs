@@ -39,6 +39,10 @@ use crate::{
     world::{Owner, World},
 };
 
+/// Passes at once. Each holds connections to the API server: without a bound, a fleet that needs writing
+/// all at once keeps the lease from being renewed in time.
+const PASSES_AT_ONCE: u16 = 32;
+
 /// The name of the lease, and of the field manager in Events.
 const NAME: &str = "spore-controller";
 
@@ -255,6 +259,7 @@ impl Work {
         };
         let (changed, changes) = mpsc::unbounded::<Owner>();
         let loops = Controller::new(spores, watcher::Config::default())
+            .with_config(controller::Config::default().concurrency(PASSES_AT_ONCE))
             .reconcile_on(changes.map(|owner| ObjectRef::new(&owner.name).within(&owner.namespace)))
             .graceful_shutdown_on(stop_signal());
         let collector = Collector {

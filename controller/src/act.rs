@@ -8,6 +8,7 @@ use kube::{
 use spore_crds::{Launch, SporeInstance};
 
 use crate::{
+    aws::Run,
     cloud::{Class, CloudError, InstanceState},
     facts::Fact,
     limiter::Call,
@@ -67,22 +68,24 @@ impl Context {
             return true;
         }
         let before = self.world.calling(&launch.token, (self.clock)());
-        let outcome = match self.aws.run(launch).await {
-            Ok(instance) => {
-                let instance_id = instance.id.clone();
+        let outcome = match self.aws.run(&Run::from(launch)).await {
+            Ok(instances) => {
+                let instance_ids = instances.iter().map(|i| i.id.clone()).collect::<Vec<_>>();
                 tracing::info!(
                     spore = %spore.name_any(),
                     namespace = spore.namespace(),
-                    instance = instance_id,
+                    instances = ?instance_ids,
                     token = launch.token,
                     "launched"
                 );
-                self.world.saw(instance, (self.clock)());
+                for instance in instances {
+                    self.world.saw(instance, (self.clock)());
+                }
                 if let Some(created) = &spore.metadata.creation_timestamp {
                     let took = (self.clock)().duration_since(created.0);
                     self.metrics.launched(took.as_secs_f64());
                 }
-                LaunchOutcome::Launched { instance_id }
+                LaunchOutcome::Launched { instance_ids }
             }
             Err(error) => {
                 self.after_failure(region, Call::Run, &error);

@@ -66,6 +66,10 @@ pub struct Args {
     #[arg(long, env = "SPORE_INSTANCE_PROFILE")]
     instance_profile: Option<String>,
 
+    /// Instance profiles that spores may name; their roles must let the agent end its own instance.
+    #[arg(long, value_delimiter = ',', env = "SPORE_ALLOWED_INSTANCE_PROFILES")]
+    allowed_instance_profiles: Vec<String>,
+
     /// Watch one namespace only.
     #[arg(long, env = "SPORE_NAMESPACE")]
     namespace: Option<String>,
@@ -155,6 +159,7 @@ impl Args {
             agent_url,
             agent_sha256,
             instance_profile,
+            allowed_instance_profiles,
             namespace,
             default_ttl,
             default_ttl_idle,
@@ -190,6 +195,7 @@ impl Args {
                 sha256: BTreeMap::from_iter(agent_sha256),
             },
             instance_profile,
+            allowed_instance_profiles,
             default_ttl,
             default_ttl_idle,
             deadline_grace,

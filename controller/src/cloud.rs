@@ -36,6 +36,8 @@ pub struct Instance {
     pub identity: Identity,
     /// What its agent reported.
     pub report: Report,
+    /// Its index, if it is a member of an array or a sweep.
+    pub member: Option<u32>,
     /// Whether somebody marked it as never to be collected.
     pub keep: bool,
 }

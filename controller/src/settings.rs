@@ -15,6 +15,8 @@ pub struct Settings {
     pub agent: AgentSource,
     /// Name of an existing instance profile for the agent; `None`: one is made and kept.
     pub instance_profile: Option<String>,
+    /// Instance profiles that spores may name. Empty: none.
+    pub allowed_instance_profiles: Vec<String>,
     /// Time to live of spores that name neither `ttl` nor `idle`.
     pub default_ttl: Duration,
     /// Time to live of spores that name only `idle`: the agent should end them long before.

@@ -198,6 +198,7 @@ mod tests {
             },
             command: command.iter().map(|&part| part.to_owned()).collect(),
             env: BTreeMap::new(),
+            members: None,
         }
     }
 

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     duration::Duration,
+    indexes::IndexSet,
     lifecycle::{Action, CompletionPolicy, IdlePolicy, Policy},
+    tags::Kind,
 };
 
 /// Where the document lies.
@@ -19,6 +21,10 @@ pub const PATH: &str = "/etc/spored/config.yaml";
 pub const COMPLETION_FILE: &str = "/tmp/SPAWN_COMPLETE";
 /// Where users on the instance find what is about to happen to it.
 pub const WARNING_FILE: &str = "/tmp/SPAWN_WARNING";
+/// Addresses of all members of an array, complete or absent.
+pub const PEERS_FILE: &str = "/etc/spawn/job-array-peers.json";
+/// The parameters of this member, as one JSON object.
+pub const PARAMS_FILE: &str = "/etc/spawn/params.json";
 /// The systemd timer that powers the instance off if nothing else has.
 pub const POWER_OFF_TIMER: &str = "spore-power-off.timer";
 /// The systemd service that [`POWER_OFF_TIMER`] starts.
@@ -49,6 +55,32 @@ pub struct AgentConfig {
     /// Environment of the workload, beyond the agent's own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// What the instance is in its array or sweep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members: Option<Members>,
+}
+
+/// The members that one launch call makes. Every instance of the call reads the same document and
+/// finds its own part by its launch index, which its metadata service tells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Members {
+    /// An array or a sweep.
+    pub kind: Kind,
+    /// `{name}-{day of creation}-{6 digits of the UID}`: names one array or sweep among all.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// How many members it has altogether.
+    pub size: u32,
+    /// The indexes of this call, in the order of the launch index.
+    pub indexes: IndexSet,
+    /// Parameters of each of them, in the same order; empty if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<BTreeMap<String, serde_json::Value>>,
+    /// Whether the addresses of all members will be told, in the instance's tags.
+    #[serde(default)]
+    pub peers: bool,
 }
 
 /// Ends an instance that does nothing.

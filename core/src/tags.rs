@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::lifecycle::EndReason;
+use crate::{indexes::IndexSet, lifecycle::EndReason};
 
 /// Tags as EC2 gives and takes them.
 pub type Tags = BTreeMap<String, String>;
@@ -35,6 +35,11 @@ pub const OWNER: &str = "spawn:owner";
 pub const ATTEMPT: &str = "spawn:attempt";
 /// The absolute deadline, RFC 3339.
 pub const DEADLINE: &str = "spawn:ttl-deadline";
+/// Kind of the object that launched it.
+pub const KIND: &str = "spawn:kind";
+/// Indexes of the members that one launch call made, in the order of their launch index. Only on
+/// members of an array or a sweep.
+pub const MEMBERS: &str = "spawn:members";
 /// `true` on what must never be collected.
 pub const KEEP: &str = "spawn:keep";
 /// The name shown in the EC2 console.
@@ -79,10 +84,64 @@ pub struct Identity {
     pub parent: String,
     /// `namespace/name`.
     pub owner: String,
+    /// What launched it.
+    pub kind: Kind,
     /// The launch attempt.
     pub attempt: u32,
     /// The absolute deadline.
     pub deadline: Option<Timestamp>,
+    /// The members that the same call launched, in the order of their launch index; `None` for a
+    /// single instance.
+    pub members: Option<IndexSet>,
+}
+
+/// A kind of object that launches instances.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    /// One instance.
+    #[default]
+    SporeInstance,
+    /// Indexed members of one template.
+    SporeArray,
+    /// Rows of parameters.
+    SporeSweep,
+}
+
+impl Kind {
+    /// Every kind, for tables and tests.
+    pub const ALL: [Self; 3] = [Self::SporeInstance, Self::SporeArray, Self::SporeSweep];
+
+    /// The word used in tags and in Kubernetes.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SporeInstance => "SporeInstance",
+            Self::SporeArray => "SporeArray",
+            Self::SporeSweep => "SporeSweep",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A word that names no [`Kind`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no kind of object that launches instances")]
+pub struct UnknownKind(String);
+
+impl FromStr for Kind {
+    type Err = UnknownKind;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| UnknownKind(text.to_owned()))
+    }
 }
 
 impl Identity {
@@ -94,8 +153,10 @@ impl Identity {
             uid,
             parent,
             owner,
+            kind,
             attempt,
             deadline,
+            members,
         } = self;
         let mut tags = Tags::from([
             (MANAGED.to_owned(), "true".to_owned()),
@@ -104,11 +165,15 @@ impl Identity {
             (UID.to_owned(), uid.clone()),
             (PARENT.to_owned(), parent.clone()),
             (OWNER.to_owned(), clip(owner)),
+            (KIND.to_owned(), kind.to_string()),
             (ATTEMPT.to_owned(), attempt.to_string()),
             (NAME.to_owned(), clip(owner)),
         ]);
         if let Some(deadline) = deadline {
             tags.insert(DEADLINE.to_owned(), deadline.to_string());
+        }
+        if let Some(members) = members {
+            tags.insert(MEMBERS.to_owned(), members.to_string());
         }
         tags
     }
@@ -123,8 +188,10 @@ impl Identity {
             uid: text(UID)?,
             parent: text(PARENT)?,
             owner: text(OWNER).unwrap_or_default(),
+            kind: parsed(tags, KIND).unwrap_or_default(),
             attempt: parsed(tags, ATTEMPT).unwrap_or(0),
             deadline: parsed(tags, DEADLINE),
+            members: parsed(tags, MEMBERS),
         })
     }
 }
@@ -296,8 +363,10 @@ mod tests {
             uid: "u".into(),
             parent: "p".into(),
             owner: "ns/name".into(),
+            kind: Kind::SporeArray,
             attempt: 3,
             deadline: Some("2026-11-21T10:00:00Z".parse().unwrap()),
+            members: Some("0-3,7".parse().unwrap()),
         }
     }
 

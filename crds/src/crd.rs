@@ -7,7 +7,7 @@ use kube::CustomResourceExt;
 
 use serde_json::json;
 
-use crate::{SporeInstance, conditions};
+use crate::{SporeArray, SporeInstance, SporeResults, SporeSweep, conditions};
 
 /// Spec fields that may change while an instance lives, and how.
 const CHANGEABLE: [&str; 1] = ["extendTo"];
@@ -18,7 +18,15 @@ pub fn all() -> Vec<(&'static str, CustomResourceDefinition)> {
     let mut instance = SporeInstance::crd();
     fix_at_launch(&mut instance);
     begin_reconciling(&mut instance);
-    vec![("spore.host_sporeinstances.yaml", instance)]
+    let (mut array, mut sweep) = (SporeArray::crd(), SporeSweep::crd());
+    begin_reconciling(&mut array);
+    begin_reconciling(&mut sweep);
+    vec![
+        ("spore.host_sporeinstances.yaml", instance),
+        ("spore.host_sporearrays.yaml", array),
+        ("spore.host_sporesweeps.yaml", sweep),
+        ("spore.host_sporeresults.yaml", SporeResults::crd()),
+    ]
 }
 
 /// Makes a spore begin with the condition Reconciling, before any controller has seen it: an object

@@ -91,7 +91,8 @@ use crate::{schema, status::SporeInstanceStatus};
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.market) || self.market != 'Spot' || !has(self.idle) || self.idle.action != 'Stop'").message("a Spot instance cannot be stopped, only terminated: set idle.action to Terminate or market to OnDemand").field_path(".idle"),
-    validation = Rule::new("!has(self.market) || self.market != 'Spot' || !has(self.onComplete) || self.onComplete.action != 'Stop'").message("a Spot instance cannot be stopped, only terminated: set onComplete.action to Terminate or market to OnDemand").field_path(".onComplete")
+    validation = Rule::new("!has(self.market) || self.market != 'Spot' || !has(self.onComplete) || self.onComplete.action != 'Stop'").message("a Spot instance cannot be stopped, only terminated: set onComplete.action to Terminate or market to OnDemand").field_path(".onComplete"),
+    validation = Rule::new("has(self.member) == has(oldSelf.member) && (!has(self.member) || self.member == oldSelf.member)").message("member is set by the array or sweep and never changes").field_path(".member")
 )]
 pub struct SporeInstanceSpec {
     /// The EC2 instance type, such as `m7i.large` or `g5.xlarge`.
@@ -156,10 +157,39 @@ pub struct SporeInstanceSpec {
     #[schemars(schema_with = "schema::command")]
     pub command: Vec<String>,
 
+    /// Environment of the workload. Not for secrets: it can be read by whoever may describe the
+    /// instance.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::env")]
+    pub env: BTreeMap<String, String>,
+
+    /// Name of an instance profile whose role the workload may use. The operator of the controller
+    /// allows profiles by name. Left out: the agent's own profile, which can do nothing but end the
+    /// instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^[A-Za-z0-9+=,.@_-]+$"), length(max = 128))]
+    pub instance_profile: Option<String>,
+
+    /// What this spore is in its array or sweep, which sets it; not for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<Member>,
+
     /// Further tags for the instance, its volumes and network interfaces.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::tags")]
     pub tags: BTreeMap<String, String>,
+}
+
+/// What a spore is in the array or sweep that controls it.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Member {
+    /// Its index, from 0.
+    #[schemars(schema_with = "schema::count")]
+    pub index: u32,
+    /// Which attempt at this index it is, from 1.
+    #[schemars(schema_with = "schema::count")]
+    pub attempt: u32,
 }
 
 /// Ends an instance that does nothing: CPU, network and disks all below their thresholds.

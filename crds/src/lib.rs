@@ -3,19 +3,36 @@
 //! One file a kind. The YAML in this crate's directory is generated from these types by
 //! `make crds`; a test fails when it is stale. Doc comments here are what `kubectl explain` prints.
 
+pub mod array;
 pub mod conditions;
 pub mod crd;
+pub mod group;
 pub mod instance;
+pub mod results;
 mod schema;
 pub mod status;
+pub mod sweep;
 
-pub use instance::{IdleSpec, Market, OnCompleteSpec, SporeInstance, SporeInstanceSpec};
+pub use array::{Peers, SporeArray, SporeArraySpec};
+pub use group::{
+    Attempt, Batch, Failure, FailureAction, FailurePolicy, FailureReason, FailureRule, GroupState,
+    GroupStatus, Retry, SuccessPolicy,
+};
+pub use instance::{IdleSpec, Market, Member, OnCompleteSpec, SporeInstance, SporeInstanceSpec};
+pub use results::{RowResult, SporeResults, SporeResultsSpec};
 pub use status::{
     AgentStatus, Ended, InstanceStatus, Launch, LaunchPlan, SporeInstanceStatus, State,
     WorkloadStatus,
 };
+pub use sweep::{ParamsFrom, Row, RowFormat, SporeSweep, SporeSweepSpec};
 
 /// API group of every kind.
 pub const GROUP: &str = "spore.host";
 /// Set on a spore before anything is asked of AWS; removed when EC2 says that nothing is left.
 pub const FINALIZER: &str = "spore.host/ec2";
+/// Label on every member: the name of its array.
+pub const ARRAY_LABEL: &str = "spore.host/array";
+/// Label on every member: the name of its sweep.
+pub const SWEEP_LABEL: &str = "spore.host/sweep";
+/// Label on every member: its index.
+pub const INDEX_LABEL: &str = "spore.host/index";

@@ -1,7 +1,7 @@
 //! Schemas that the types alone do not say. Each is exactly as strict as the code that reads the
 //! value, because one stored object that does not parse would hide itself from the controller.
 
-use schemars::{Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema as _, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 use spore_core::duration::PATTERN;
 
@@ -18,6 +18,75 @@ pub(crate) fn duration(_: &mut SchemaGenerator) -> Schema {
         "type": "string",
         "maxLength": 28,
         "x-kubernetes-validations": [grammar()],
+    })
+}
+
+/// Names that every shell takes; what Spore sets itself may not be replaced.
+pub(crate) fn env(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 256,
+        "additionalProperties": { "type": "string", "maxLength": 16384, "pattern": "^[^\\x00]*$" },
+        "x-kubernetes-validations": [
+            {
+                "rule": "self.all(key, key.size() <= 128 && key.matches('^[A-Za-z_][A-Za-z0-9_]*$'))",
+                "message": "names have letters, digits and underscores and begin with no digit",
+            },
+            {
+                "rule": "self.all(key, !key.startsWith('JOB_ARRAY_') && !key.startsWith('SWEEP_') && !key.startsWith('PARAM_'))",
+                "message": "names beginning with JOB_ARRAY_, SWEEP_ or PARAM_ are set by Spore",
+            },
+        ],
+    })
+}
+
+/// A set of member indexes. That it is in order is checked by the controller.
+pub(crate) fn indexes(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "maxLength": 65536, "pattern": spore_core::indexes::PATTERN })
+}
+
+/// How many members an array may have.
+pub(crate) fn replicas(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "integer", "format": "int32", "minimum": 0, "maximum": 10000 })
+}
+
+pub(crate) fn positive(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "integer", "format": "int32", "minimum": 1, "maximum": 1_000_000 })
+}
+
+/// A template of which the rows may say the rest: nothing in it is required.
+pub(crate) fn partial_template(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = crate::SporeInstanceSpec::json_schema(generator);
+    schema.remove("required");
+    schema
+}
+
+/// Parameters: names to values of any type.
+pub(crate) fn row(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
+}
+
+pub(crate) fn rows(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 100_000,
+        "x-kubernetes-list-type": "atomic",
+        "items": { "type": "object", "x-kubernetes-preserve-unknown-fields": true },
+    })
+}
+
+/// Each name with the list of its values.
+pub(crate) fn grid(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 64,
+        "additionalProperties": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": 100_000,
+            "x-kubernetes-list-type": "atomic",
+            "items": { "x-kubernetes-preserve-unknown-fields": true },
+        },
     })
 }
 

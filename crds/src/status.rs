@@ -126,6 +126,9 @@ pub struct LaunchPlan {
     pub root_device: String,
     /// How it is paid for.
     pub market: Market,
+    /// The zone, if the launch is bound to one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
     /// The subnet, if one was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subnet_id: Option<String>,

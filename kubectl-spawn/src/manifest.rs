@@ -79,6 +79,9 @@ fn spec(args: &LaunchArgs) -> Result<SporeInstanceSpec, Error> {
         security_group_ids: groups(&args.security_group_ids)?,
         key_name: args.key_name.clone(),
         command: args.command.clone(),
+        env: BTreeMap::new(),
+        instance_profile: None,
+        member: None,
         tags,
     })
 }

@@ -3,13 +3,13 @@
 use aws_sdk_ec2::types::{
     BlockDeviceMapping, EbsBlockDevice, Filter, HttpTokensState, IamInstanceProfileSpecification,
     Instance as Described, InstanceMarketOptionsRequest, InstanceMetadataEndpointState,
-    InstanceMetadataOptionsRequest, InstanceMetadataTagsState, InstanceType, MarketType,
+    InstanceMetadataOptionsRequest, InstanceMetadataTagsState, InstanceType, MarketType, Placement,
     PlatformValues, ProcessorInfo, ResourceType, ShutdownBehavior, SpotInstanceType,
     SpotMarketOptions, Tag, TagSpecification, UsageClassType, VolumeType,
 };
 use jiff::Timestamp;
 use spore_core::tags::{self, Identity, Report, Tags};
-use spore_crds::{Launch, LaunchPlan, Market};
+use spore_crds::{Batch, Launch, LaunchPlan, Market};
 
 use super::Aws;
 use crate::{
@@ -27,6 +27,41 @@ pub struct Listed {
     pub instances: Vec<Instance>,
     /// How many calls it took.
     pub pages: u32,
+}
+
+/// A RunInstances call.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'a> {
+    /// The ClientToken.
+    pub token: &'a str,
+    /// What to launch.
+    pub plan: &'a LaunchPlan,
+    /// The fewest instances with which the call succeeds.
+    pub min_count: u32,
+    /// How many instances are wanted.
+    pub max_count: u32,
+}
+
+impl<'a> From<&'a Launch> for Run<'a> {
+    fn from(launch: &'a Launch) -> Self {
+        Self {
+            token: &launch.token,
+            plan: &launch.plan,
+            min_count: 1,
+            max_count: 1,
+        }
+    }
+}
+
+impl<'a> From<&'a Batch> for Run<'a> {
+    fn from(batch: &'a Batch) -> Self {
+        Self {
+            token: &batch.token,
+            plan: &batch.plan,
+            min_count: batch.min_count,
+            max_count: batch.members.len(),
+        }
+    }
 }
 
 impl Aws {
@@ -62,27 +97,34 @@ impl Aws {
     }
 
     /// Calls RunInstances for a stored launch. Repeating it is harmless: EC2 answers the same token
-    /// with the same instance.
+    /// with the same instances. They come in the order of their launch index.
     ///
     /// # Errors
     /// As EC2 says; [`Class::Unclear`] if it is not known whether the call took effect.
-    pub async fn run(&self, launch: &Launch) -> Result<Instance, CloudError> {
+    pub async fn run(&self, run: &Run<'_>) -> Result<Vec<Instance>, CloudError> {
         const CALL: &str = "RunInstances";
-        let region = launch.plan.region.as_str();
+        let region = run.plan.region.as_str();
         let ec2 = &self.clients(CALL, region)?.ec2;
-        let reply = request(ec2, launch).send().await;
-        let reply = self.done(CALL, region, reply)?;
-        reply
-            .instances()
-            .first()
-            .and_then(|instance| translate(region, instance))
-            .ok_or_else(|| CloudError {
+        let reply = request(ec2, run).send().await;
+        let mut launched = self
+            .done(CALL, region, reply)?
+            .instances
+            .unwrap_or_default();
+        launched.sort_by_key(Described::ami_launch_index);
+        let named = launched
+            .iter()
+            .filter_map(|instance| translate(region, instance))
+            .collect::<Vec<_>>();
+        if named.is_empty() {
+            return Err(CloudError {
                 call: CALL,
                 region: region.to_owned(),
                 class: Class::Unclear,
                 code: None,
                 message: "EC2 accepted the launch but named no instance of ours".into(),
-            })
+            });
+        }
+        Ok(named)
     }
 
     /// Terminates an instance; returns its new state. Repeating it is harmless.
@@ -223,23 +265,22 @@ impl Aws {
 
 fn request(
     ec2: &aws_sdk_ec2::Client,
-    launch: &Launch,
+    run: &Run<'_>,
 ) -> aws_sdk_ec2::operation::run_instances::builders::RunInstancesFluentBuilder {
     // Taken apart, so that a field added to the plan cannot be left out here.
-    let Launch {
-        attempt: _,
+    let Run {
         token,
-        decided_at: _,
-        deadline: _,
         plan,
-        instance_id: _,
-    } = launch;
+        min_count,
+        max_count,
+    } = run;
     let LaunchPlan {
         region: _,
         instance_type,
         image_id,
         root_device,
         market,
+        zone,
         subnet_id,
         security_group_ids,
         key_name,
@@ -253,6 +294,9 @@ fn request(
             .name(name)
             .build()
     });
+    let placement = zone
+        .as_ref()
+        .map(|zone| Placement::builder().availability_zone(zone).build());
     let groups = Some(security_group_ids.clone()).filter(|groups| !groups.is_empty());
     let labelled = |kind: ResourceType| {
         let tags = tags.iter().map(|(key, value)| tag(key, value)).collect();
@@ -262,9 +306,9 @@ fn request(
             .build()
     };
     ec2.run_instances()
-        .client_token(token)
-        .min_count(1)
-        .max_count(1)
+        .client_token(*token)
+        .min_count(i32::try_from(*min_count).unwrap_or(i32::MAX))
+        .max_count(i32::try_from(*max_count).unwrap_or(i32::MAX))
         .instance_type(InstanceType::from(instance_type.as_str()))
         .image_id(image_id)
         .block_device_mappings(root_volume(root_device))
@@ -272,6 +316,7 @@ fn request(
             Market::OnDemand => None,
             Market::Spot => Some(spot()),
         })
+        .set_placement(placement)
         .set_subnet_id(subnet_id.clone())
         .set_security_group_ids(groups)
         .set_key_name(key_name.clone())
@@ -338,6 +383,15 @@ fn translate(region: &str, instance: &Described) -> Option<Instance> {
             ))
         })
         .collect::<Tags>();
+    let identity = Identity::from_tags(&tags)?;
+    let slot = instance
+        .ami_launch_index()
+        .and_then(|slot| u32::try_from(slot).ok());
+    let member = identity
+        .members
+        .as_ref()
+        .zip(slot)
+        .and_then(|(members, slot)| members.nth(slot));
     let text = |value: Option<&str>| value.filter(|text| !text.is_empty()).map(str::to_owned);
     Some(Instance {
         id: instance.instance_id()?.to_owned(),
@@ -365,8 +419,9 @@ fn translate(region: &str, instance: &Described) -> Option<Instance> {
             .launch_time()
             .and_then(|time| Timestamp::from_second(time.secs()).ok()),
         client_token: text(instance.client_token()),
-        identity: Identity::from_tags(&tags)?,
+        identity,
         report: Report::from_tags(&tags),
+        member,
         keep: tags.get(tags::KEEP).is_some_and(|value| value == "true"),
     })
 }

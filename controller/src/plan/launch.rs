@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use spore_core::{
     agent_config::{self, AgentConfig, Idle, OnComplete},
-    tags::Identity,
+    tags::{Identity, Kind},
     token,
 };
 use spore_crds::{Launch, LaunchPlan, Market, SporeInstance, SporeInstanceSpec};
@@ -93,7 +93,7 @@ fn try_resolve(
         name: spec.instance_type.clone(),
     };
     // Independent questions are asked together, so that a first launch waits for one round only.
-    let profile = match &settings.instance_profile {
+    let profile = match own_profile(spec, settings)?.or(settings.instance_profile.as_ref()) {
         Some(name) => Ok(name.clone()),
         None => know(Fact::AgentProfile).and_then(name),
     };
@@ -148,6 +148,7 @@ fn try_resolve(
             image_id: image.id,
             root_device: image.root_device,
             market: spec.market,
+            zone: None,
             subnet_id: spec.subnet_id.clone(),
             security_group_ids: spec.security_group_ids.clone(),
             key_name: spec.key_name.clone(),
@@ -175,6 +176,24 @@ fn known_region<'a>(
             settings.regions.join(", ")
         ),
     })
+}
+
+/// The profile that a spec names, if it is allowed.
+fn own_profile<'a>(
+    spec: &'a SporeInstanceSpec,
+    settings: &Settings,
+) -> Result<Option<&'a String>, Resolution> {
+    match &spec.instance_profile {
+        Some(name) if !settings.allowed_instance_profiles.contains(name) => {
+            Err(Resolution::Impossible {
+                reason: "InstanceProfileNotAllowed",
+                message: format!(
+                    "the instance profile {name} may not be used: leave it out, or have it added to the controller's --allowed-instance-profiles (chart value agent.allowedInstanceProfiles)"
+                ),
+            })
+        }
+        profile => Ok(profile.as_ref()),
+    }
 }
 
 fn know(facts: &Facts, fact: Fact, now: Timestamp) -> Result<&Answer, Resolution> {
@@ -301,7 +320,8 @@ fn encode_user_data(
             delay: spec.on_complete.delay,
         },
         command: spec.command.clone(),
-        env: BTreeMap::new(),
+        env: spec.env.clone(),
+        members: None,
     };
     user_data::encode(&config, &Agent { url: &url, sha256 }).map_err(|error| {
         Resolution::Impossible {
@@ -323,8 +343,10 @@ fn tags(
         uid: uid.to_owned(),
         parent: uid.to_owned(),
         owner: owner(spore),
+        kind: Kind::SporeInstance,
         attempt,
         deadline: Some(deadline),
+        members: None,
     }
     .to_tags();
     // Ours win: admission already refuses reserved keys, and a user's own `Name` is welcome.

@@ -70,10 +70,10 @@ impl LaunchRecord {
 /// How a RunInstances call ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LaunchOutcome {
-    /// EC2 gave this instance.
+    /// EC2 gave these instances.
     Launched {
-        /// Its id.
-        instance_id: String,
+        /// Their ids, in the order of the launch index.
+        instance_ids: Vec<String>,
     },
     /// The call failed.
     Failed {

@@ -65,6 +65,8 @@ impl Suspects {
 
 #[cfg(test)]
 mod tests {
+    use spore_core::tags::Kind;
+
     use super::*;
 
     fn identity(uid: &str, owner: &str) -> Identity {
@@ -73,8 +75,10 @@ mod tests {
             uid: uid.into(),
             parent: uid.into(),
             owner: owner.into(),
+            kind: Kind::SporeInstance,
             attempt: 1,
             deadline: None,
+            members: None,
         }
     }
 

@@ -30,6 +30,7 @@ pub(crate) fn settings() -> Settings {
             sha256: BTreeMap::from([("x86_64".into(), "a".repeat(64))]),
         },
         instance_profile: None,
+        allowed_instance_profiles: Vec::new(),
         default_ttl: Duration::from_secs(86_400),
         default_ttl_idle: Duration::from_secs(7 * 86_400),
         deadline_grace: Duration::from_secs(60),
@@ -122,6 +123,7 @@ impl Ec2 {
             client_token: Some(launch.token.clone()),
             identity: Identity::from_tags(&launch.plan.tags).expect("ours"),
             report: Report::default(),
+            member: None,
             keep: false,
         };
         self.instances.push((instance.clone(), now));
@@ -363,7 +365,9 @@ impl Loop {
             Ok(instance) => {
                 let instance_id = instance.id.clone();
                 self.world.saw(instance, self.now);
-                LaunchOutcome::Launched { instance_id }
+                LaunchOutcome::Launched {
+                    instance_ids: vec![instance_id],
+                }
             }
             Err(error) => LaunchOutcome::Failed {
                 error,

@@ -31,6 +31,7 @@ fn config() -> AgentConfig {
         },
         command: vec!["work".into()],
         env: [].into(),
+        members: None,
     }
 }
 

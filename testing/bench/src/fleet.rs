@@ -15,7 +15,7 @@ use kube::{
 use serde_json::json;
 use spore_core::{
     duration::Duration as Span,
-    tags::{Identity, Report, WorkloadPhase},
+    tags::{Identity, Kind, Report, WorkloadPhase},
     token,
 };
 use spore_crds::{
@@ -93,8 +93,10 @@ fn launch(stage: &Stage, spore: &SporeInstance) -> ec2::Launch {
         uid: uid.clone(),
         parent: uid.clone(),
         owner: format!("{NAMESPACE}/{}", spore.name_any()),
+        kind: Kind::SporeInstance,
         attempt: 1,
         deadline: Some(deadline),
+        members: None,
     };
     let report = Report {
         agent_version: Some(env!("CARGO_PKG_VERSION").to_owned()),

@@ -100,6 +100,7 @@ impl Planner<'_> {
                 image_id: instance.image_id.clone().unwrap_or_default(),
                 root_device: String::new(),
                 market: Market::default(),
+                zone: None,
                 subnet_id: None,
                 security_group_ids: Vec::new(),
                 key_name: None,

@@ -69,7 +69,11 @@ impl Planner<'_> {
             self.terminate(id);
         } else if let Some(record) = &self.view.launch {
             match &record.last {
-                Some(LaunchOutcome::Launched { instance_id }) => self.terminate(instance_id),
+                Some(LaunchOutcome::Launched { instance_ids }) => {
+                    for id in instance_ids {
+                        self.terminate(id);
+                    }
+                }
                 None | Some(LaunchOutcome::Deferred { .. }) if !record.unclear => return false,
                 Some(LaunchOutcome::Failed { error, .. })
                     if !record.unclear && error.class.is_definite() =>

@@ -26,7 +26,9 @@ impl Planner<'_> {
         let inherited = LaunchRecord::inherited();
         let record = self.view.launch.as_ref().unwrap_or(&inherited).clone();
         match &record.last {
-            Some(LaunchOutcome::Launched { instance_id }) => self.launched(instance_id.clone()),
+            Some(LaunchOutcome::Launched { instance_ids }) => {
+                self.launched(instance_ids.first().cloned().unwrap_or_default())
+            }
             Some(LaunchOutcome::Deferred { until }) if *until > self.now => {
                 self.wake_at(*until);
                 Stage::Waiting(Waiting::RateLimit { until: *until })

@@ -30,6 +30,13 @@ pub enum Fact {
         /// Its path.
         path: String,
     },
+    /// Which zones offer an instance type.
+    Zones {
+        /// Where.
+        region: String,
+        /// The type.
+        instance_type: String,
+    },
     /// The instance profile that this controller makes and keeps for the agent.
     AgentProfile,
 }
@@ -41,6 +48,8 @@ pub enum Answer {
     Type(TypeFacts),
     /// To [`Fact::Image`].
     Image(ImageFacts),
+    /// To [`Fact::Zones`], in alphabetical order.
+    Zones(Vec<String>),
     /// To [`Fact::Parameter`] and [`Fact::AgentProfile`].
     Name(String),
 }
@@ -112,7 +121,9 @@ impl Fact {
     /// How long an answer holds.
     const fn good_for(&self) -> Duration {
         match self {
-            Self::Type { .. } | Self::AgentProfile => Duration::from_secs(24 * 3_600),
+            Self::Type { .. } | Self::Zones { .. } | Self::AgentProfile => {
+                Duration::from_secs(24 * 3_600)
+            }
             Self::Image { .. } | Self::Parameter { .. } => Duration::from_secs(3_600),
         }
     }
@@ -122,6 +133,7 @@ impl Fact {
     pub fn region(&self) -> Option<&str> {
         match self {
             Self::Type { region, .. }
+            | Self::Zones { region, .. }
             | Self::Image { region, .. }
             | Self::Parameter { region, .. } => Some(region),
             Self::AgentProfile => None,

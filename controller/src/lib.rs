@@ -16,7 +16,7 @@
 //! | where | what |
 //! |---|---|
 //! | [`plan`] | every decision |
-//! | [`reconcile`] | the loop: plan, store, act |
+//! | [`reconcile`], [`group`] | the loops over spores, and over arrays and sweeps: plan, store, act |
 //! | [`world`], [`inventory`], [`facts`] | what is known |
 //! | [`aws`] | the border to AWS, the only place that names its SDK |
 //! | [`limiter`] | EC2's call budget |
@@ -29,6 +29,7 @@ pub mod aws;
 pub mod cloud;
 pub mod collector;
 pub mod facts;
+pub mod group;
 pub mod inventory;
 pub mod limiter;
 pub mod metrics;

@@ -179,6 +179,10 @@ pub struct GroupStatus {
     #[serde(default)]
     #[schemars(schema_with = "crate::schema::count")]
     pub retried: u32,
+    /// How often all failed members were launched once more.
+    #[serde(default)]
+    #[schemars(schema_with = "crate::schema::count")]
+    pub retries_of_failed: u32,
     /// The indexes that are active.
     #[serde(default, skip_serializing_if = "IndexSet::is_empty")]
     #[schemars(with = "String")]
@@ -260,6 +264,9 @@ pub struct GroupStatus {
     /// When the last member is gone at the latest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
+    /// When nothing of it was left to end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
     /// When it will be done if it goes on as before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimated_completion: Option<Timestamp>,

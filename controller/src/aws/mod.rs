@@ -94,6 +94,10 @@ impl Aws {
             Fact::Parameter { region, path } => {
                 self.parameter(region, path).await.map(Answer::Name)
             }
+            Fact::Zones {
+                region,
+                instance_type,
+            } => self.zones(region, instance_type).await.map(Answer::Zones),
             Fact::AgentProfile => self.ensure_agent_profile().await.map(Answer::Name),
         }
     }

@@ -28,12 +28,12 @@ use kube::{
 };
 use serde::Serialize;
 use spore_core::duration::Duration;
-use spore_crds::{SporeArray, SporeInstance};
+use spore_crds::{SporeArray, SporeInstance, SporeSweep};
 
 use crate::{
     aws::Aws,
     collector::{Collector, Mode, Parents},
-    group::{self, Groups},
+    group::{self, Collection, Groups},
     inventory::{Inventory, Watch},
     limiter::Limiter,
     metrics::Metrics,
@@ -280,9 +280,14 @@ impl Work {
         let loops = watch::<SporeInstance>(&client, within, PASSES_AT_ONCE, spores);
         let groups = Arc::new(Groups::new(context.clone(), loops.store()));
         let array_loops = watch::<SporeArray>(&client, within, GROUP_PASSES_AT_ONCE, arrays);
+        let sweep_loops = watch::<SporeSweep>(&client, within, GROUP_PASSES_AT_ONCE, sweeps);
         let collector = Collector {
             context: context.clone(),
-            parents: vec![Parents::of(loops.store()), Parents::of(array_loops.store())],
+            parents: vec![
+                Parents::of(loops.store()),
+                Parents::of(array_loops.store()),
+                Parents::of(sweep_loops.store()),
+            ],
             client,
             namespace,
             mode: orphan_collection,
@@ -300,18 +305,10 @@ impl Work {
                 }
                 future::ready(())
             });
-        let arrays = array_loops
-            .run(
-                group::reconcile::<SporeArray>,
-                group::after_error,
-                groups.clone(),
-            )
-            .for_each(|pass| {
-                if let Err(error) = pass {
-                    told(&error);
-                }
-                future::ready(())
-            });
+        let grouping = future::join(
+            run_group(array_loops, groups.clone()),
+            run_group(sweep_loops, groups),
+        );
         let watch = Watch {
             aws: &context.aws,
             limiter: &context.limiter,
@@ -327,13 +324,30 @@ impl Work {
         }));
         let collecting = future::join_all(regions.iter().map(|region| collector.run(region)));
         tokio::select! {
-            _ = future::join(reconciling, arrays) => tracing::info!("stopped"),
+            _ = future::join(reconciling, grouping) => tracing::info!("stopped"),
             () = routing => {}
             _ = listing => {}
             // Collection ends at once when it is off; the rest goes on.
             () = async { collecting.await; future::pending::<()>().await } => {}
         }
     }
+}
+
+/// Runs a loop over arrays or sweeps. Their members must all be known first: one that is not seen
+/// would count as lost.
+async fn run_group<K: Collection>(loops: Controller<DeserializeGuard<K>>, groups: Arc<Groups>) {
+    if groups.members.wait_until_ready().await.is_err() {
+        return;
+    }
+    loops
+        .run(group::reconcile::<K>, group::after_error, groups)
+        .for_each(|pass| {
+            if let Err(error) = pass {
+                told(&error);
+            }
+            future::ready(())
+        })
+        .await;
 }
 
 /// A loop over one kind of object.

@@ -223,7 +223,11 @@ impl Collector {
     async fn uids<K: Readable>(&self, namespace: &str) -> Result<Vec<String>, kube::Error> {
         let api = Api::<K>::namespaced(self.client.clone(), namespace);
         let all = api.list_metadata(&ListParams::default()).await?;
-        Ok(all.items.iter().filter_map(kube::ResourceExt::uid).collect())
+        Ok(all
+            .items
+            .iter()
+            .filter_map(kube::ResourceExt::uid)
+            .collect())
     }
 
     async fn tell(&self, kind: &'static str, id: &str, identity: &Identity, what: &'static str) {

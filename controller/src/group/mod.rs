@@ -6,6 +6,7 @@
 
 mod act;
 mod results;
+mod sweep;
 mod wake;
 
 use std::{
@@ -50,6 +51,8 @@ pub struct Groups {
     /// The resource version that we wrote last of each object, by UID: older copies are not planned
     /// from.
     written: Mutex<HashMap<String, u64>>,
+    /// The rows of each sweep, by UID.
+    rows: Mutex<HashMap<String, Arc<sweep::Read>>>,
 }
 
 impl Groups {
@@ -60,6 +63,7 @@ impl Groups {
             context,
             members,
             written: Mutex::default(),
+            rows: Mutex::default(),
         }
     }
 }
@@ -293,6 +297,7 @@ impl Groups {
         self.context.world.forget_group(object.meta());
         if let Some(uid) = object.uid() {
             self.lock_written().remove(&uid);
+            self.lock_rows().remove(&uid);
         }
         self.context.metrics.reconciled("released");
         Ok(Requeue::await_change())
@@ -312,6 +317,10 @@ impl Groups {
         if let Some((uid, version)) = object.uid().zip(version(object)) {
             self.lock_written().insert(uid, version);
         }
+    }
+
+    fn lock_rows(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<sweep::Read>>> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_written(&self) -> std::sync::MutexGuard<'_, HashMap<String, u64>> {

@@ -15,7 +15,10 @@ use spore_crds::{
 };
 
 use super::{GroupAction, Planner, outcome::Outcome, source::MemberSpec};
-use crate::plan::launch::{self, Resolution, Subject, whole_second};
+use crate::{
+    facts::{Fact, Standing},
+    plan::launch::{self, Resolution, Subject, whole_second},
+};
 
 /// Members of one call. EC2 advises several calls of 100 rather than one of 500 (RunInstances, API
 /// Reference).
@@ -216,7 +219,9 @@ impl Planner<'_> {
 
     /// Decides one call; says how many members it takes.
     fn decide(&mut self, mut candidates: Candidates) -> u32 {
-        if self.status.batches_decided == 0 && !self.ready_for_first(&candidates.spec) {
+        if self.status.batches_decided == 0
+            && !(self.ready_for_first(&candidates.spec) && self.types_exist())
+        {
             return 0;
         }
         let Some(zone) = self.zone(&candidates.spec) else {
@@ -331,6 +336,42 @@ impl Planner<'_> {
         false
     }
 
+    /// Before anything is launched for the first time, every type that any member names must exist.
+    fn types_exist(&mut self) -> bool {
+        let mut asked = false;
+        for (region, name) in self.group.members.types() {
+            let region = region
+                .or_else(|| self.settings.regions.first().cloned())
+                .unwrap_or_default();
+            if !self.settings.regions.contains(&region) {
+                let message = format!(
+                    "this controller does not manage the region {region}: use one of {}, or have it added to the controller's regions",
+                    self.settings.regions.join(", ")
+                );
+                self.stalled = Some(("RegionNotManaged", message));
+                return false;
+            }
+            let fact = Fact::Type { region, name };
+            match self.view.facts.get(&fact, self.now) {
+                Standing::Known(_) => {}
+                Standing::Unknown => {
+                    asked = true;
+                    self.actions.push(GroupAction::Learn(fact));
+                }
+                Standing::Refused(error, until) => {
+                    let error = error.clone();
+                    self.wake_at(until);
+                    self.tell_refusal(&error, until);
+                    return false;
+                }
+            }
+        }
+        if asked {
+            self.waiting = Some(("Resolving", "asking EC2 for the instance types".into()));
+        }
+        !asked
+    }
+
     fn resolve(&self, candidates: &Candidates, zone: Option<String>) -> Resolution {
         let metadata = self.group.metadata;
         let latest = self
@@ -425,7 +466,10 @@ impl Planner<'_> {
         for index in overtaken.collect::<Vec<_>>() {
             self.requeue(index, self.now);
         }
-        self.status.next = self.status.next.max(last + 1);
+        if last >= self.status.next {
+            self.status.next = last + 1;
+            self.status.rows_digest = self.group.members.digest(last + 1);
+        }
     }
 
     /// The object of a member.

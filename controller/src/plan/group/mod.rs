@@ -86,6 +86,8 @@ pub struct Group<'a> {
     pub history: Option<History>,
     /// How often all failed members were asked to be launched again.
     pub retry_failed: u32,
+    /// Why its members cannot be told: a word and a sentence.
+    pub problem: Option<(&'static str, &'a str)>,
 }
 
 /// How many ended members are kept as objects.
@@ -257,11 +259,33 @@ impl Planner<'_> {
             self.end_rest();
         } else {
             self.form();
-            if !self.status.releasing {
+            if !self.status.releasing && self.is_sound() {
                 self.decide_batches();
             }
         }
         self.trim_history();
+    }
+
+    /// Whether the members can be told, and those that were launched are still the same.
+    fn is_sound(&mut self) -> bool {
+        if let Some((reason, message)) = self.group.problem {
+            self.stalled = Some((reason, message.to_owned()));
+            return false;
+        }
+        let Some(told) = &self.status.rows_digest else {
+            return true;
+        };
+        let next = self.status.next;
+        if self.group.members.digest(next).as_ref() == Some(told) {
+            return true;
+        }
+        self.stalled = Some((
+            "RowsChanged",
+            format!(
+                "the first {next} rows were launched and are not the same any more: restore them (rows may be added behind them), or create another sweep"
+            ),
+        ));
+        false
     }
 
     /// Moves the deadline of every member, if a later one is asked for.

@@ -28,6 +28,9 @@ pub trait Source {
 
     /// Digest of the first `count` members, if they may change.
     fn digest(&self, count: u32) -> Option<String>;
+
+    /// Every instance type with its region, if it names one.
+    fn types(&self) -> Vec<(Option<String>, String)>;
 }
 
 impl Source for SporeInstanceSpec {
@@ -41,6 +44,28 @@ impl Source for SporeInstanceSpec {
 
     fn digest(&self, _count: u32) -> Option<String> {
         None
+    }
+
+    fn types(&self) -> Vec<(Option<String>, String)> {
+        vec![(self.region.clone(), self.instance_type.clone())]
+    }
+}
+
+/// Members of which nothing can be told.
+#[derive(Debug)]
+pub struct Unreadable;
+
+impl Source for Unreadable {
+    fn member(&self, _index: u32) -> Result<MemberSpec<'_>, String> {
+        Err("the rows cannot be read".into())
+    }
+
+    fn digest(&self, _count: u32) -> Option<String> {
+        None
+    }
+
+    fn types(&self) -> Vec<(Option<String>, String)> {
+        Vec::new()
     }
 }
 
@@ -78,6 +103,7 @@ pub fn of_array(array: &SporeArray) -> Group<'_> {
         peers: *peers == Peers::Enabled,
         history: None,
         retry_failed: 0,
+        problem: None,
     }
 }
 
@@ -127,5 +153,6 @@ pub fn of_sweep<'a>(sweep: &'a SporeSweep, rows: &'a dyn Source, size: u32) -> G
             failed: *failed_history_limit,
         }),
         retry_failed: retry_failed.unwrap_or(0),
+        problem: None,
     }
 }

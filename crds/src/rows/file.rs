@@ -177,7 +177,7 @@ fn csv(text: &str) -> Result<RowFile, RowError> {
     let mut file = RowFile::default();
     for record in reader.records() {
         let record = record.map_err(at)?;
-        let line = record.position().map_or(0, ::csv::Position::line);
+        let line = record.position().map_or(0, |begin| line_of(text, begin));
         let mut row = Row::new();
         for ((name, cell), text) in columns.iter().zip(&record) {
             if text.is_empty() {
@@ -192,6 +192,14 @@ fn csv(text: &str) -> Result<RowFile, RowError> {
         file.lines.push(line);
     }
     Ok(file)
+}
+
+/// The line of a record. Empty lines before it are skipped by the reader but counted as its own.
+fn line_of(text: &str, begin: &::csv::Position) -> u64 {
+    let byte = usize::try_from(begin.byte()).unwrap_or(usize::MAX);
+    let rest = text.as_bytes().get(byte..).unwrap_or_default();
+    let ends = rest.iter().take_while(|byte| [b'\r', b'\n'].contains(byte));
+    begin.line() + ends.filter(|byte| **byte == b'\n').count() as u64
 }
 
 /// How the cells of a column are read.

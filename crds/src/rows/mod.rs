@@ -268,3 +268,6 @@ fn unexplained() -> KeyProblem {
     let text = "cannot be taken as it is";
     ("spec".to_owned(), Problem::Invalid(text.to_owned()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -186,7 +186,9 @@ fn related(layer: &Layer) -> String {
         Target::Inner(_, inner) if inner == "timeout" || inner == "delay" => {
             format!("{target:?}{}", value.is_null())
         }
-        _ => format!("{target:?}{value}"),
+        Target::Name | Target::Field(_) | Target::Inner(..) | Target::Parameter(_) => {
+            format!("{target:?}{value}")
+        }
     });
     parts.collect::<Vec<_>>().join(",")
 }

@@ -74,7 +74,7 @@ impl RowFile {
                 for (key, value) in parts {
                     match (key.as_str(), value) {
                         ("defaults", Value::Object(row)) => {
-                            file.defaults = row.into_iter().collect()
+                            file.defaults = row.into_iter().collect();
                         }
                         ("params", Value::Array(rows)) => file.params = list(rows)?,
                         ("grid", Value::Object(grid)) => file.grid = lists(grid)?,
@@ -91,9 +91,9 @@ impl RowFile {
                     }
                 }
             }
-            other => {
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
                 let problem = Problem::WrongType {
-                    found: super::fields::describe(&other),
+                    found: super::fields::describe(&value),
                     expected: "a list of rows, or an object with defaults, params and grid"
                         .to_owned(),
                 };
@@ -113,17 +113,23 @@ fn wrong(key: String, found: &Value, expected: &str) -> RowError {
 }
 
 fn list(rows: Vec<Value>) -> Result<Vec<Row>, RowError> {
-    let row = |(at, row)| match row {
-        Value::Object(row) => Ok(row.into_iter().collect()),
-        other => Err(wrong(format!("params[{at}]"), &other, "an object")),
+    let row = |(at, row)| {
+        if let Value::Object(row) = row {
+            Ok(row.into_iter().collect())
+        } else {
+            Err(wrong(format!("params[{at}]"), &row, "an object"))
+        }
     };
     rows.into_iter().enumerate().map(row).collect()
 }
 
 fn lists(grid: Map<String, Value>) -> Result<BTreeMap<String, Vec<Value>>, RowError> {
-    let values = |(key, values)| match values {
-        Value::Array(values) => Ok((key, values)),
-        other => Err(wrong(format!("grid.{key}"), &other, "a list of values")),
+    let values = |(key, values)| {
+        if let Value::Array(values) = values {
+            Ok((key, values))
+        } else {
+            Err(wrong(format!("grid.{key}"), &values, "a list of values"))
+        }
     };
     grid.into_iter().map(values).collect()
 }

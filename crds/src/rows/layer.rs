@@ -209,28 +209,25 @@ impl<'k> Reader<'k> {
         let Some(node) = SPEC.fields.get(field) else {
             return Err(Problem::BadName);
         };
-        match value {
-            Value::Null => self.put(key, Target::Field(field), Value::Null),
-            Value::Object(fields) if node.is_object() => {
-                // Null takes one away; the rest is checked as it will stand.
-                let set = fields.iter().filter(|(_, value)| !value.is_null());
-                let set = set.map(|(name, value)| (name.clone(), value.clone()));
-                node.check(&Value::Object(set.collect()), false)
-                    .map_err(of)?;
-                for (name, value) in fields {
-                    if node.child(name).is_none() {
-                        return node.check(&json!({ name: value }), false).map_err(of);
-                    }
-                    self.put(key, Target::Inner(field, name.clone()), value.clone())?;
-                }
-                Ok(())
-            }
-            _ => {
+        let Value::Object(fields) = value else {
+            if !value.is_null() {
                 node.check(value, false)
                     .map_err(|fault| expected(fault, field))?;
-                self.put(key, Target::Field(field), value.clone())
             }
+            return self.put(key, Target::Field(field), value.clone());
+        };
+        // Null takes one away; the rest is checked as it will stand.
+        let set = fields.iter().filter(|(_, value)| !value.is_null());
+        let set = set.map(|(name, value)| (name.clone(), value.clone()));
+        node.check(&Value::Object(set.collect()), false)
+            .map_err(|fault| expected(fault, field))?;
+        for (name, value) in fields {
+            if node.child(name).is_none() {
+                return node.check(&json!({ name: value }), false).map_err(of);
+            }
+            self.put(key, Target::Inner(field, name.clone()), value.clone())?;
         }
+        Ok(())
     }
 
     fn put(&mut self, key: &'k str, target: Target, value: Value) -> Result<(), Problem> {

@@ -1,4 +1,8 @@
 //! Tests of the rows of a sweep.
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "values are written where they are passed"
+)]
 
 mod files;
 mod grids;

@@ -106,7 +106,7 @@ fn as_many_rows_as_an_object_holds_are_checked_in_seconds() {
         "made {made:?}, checked {checked:?}, with types and digest {:?}",
         start.elapsed()
     );
-    assert!(checked.as_secs() < 20, "{checked:?}");
+    assert!(checked.as_secs() < 60, "{checked:?}");
 }
 
 #[test]

@@ -150,11 +150,12 @@ pub(crate) fn command(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// 30 tags: EC2 admits 50, and up to 20 are Spore's own (see `spore_core::tags`).
+/// 25 tags: EC2 admits 50, and up to 22 are Spore's own (see `spore_core::tags`); the rest is room for
+/// the addresses of an array's members.
 pub(crate) fn tags(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
-        "maxProperties": 30,
+        "maxProperties": 25,
         "additionalProperties": { "type": "string", "maxLength": 256 },
         "x-kubernetes-validations": [
             {

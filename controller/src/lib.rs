@@ -17,7 +17,7 @@
 //! |---|---|
 //! | [`plan`] | every decision |
 //! | [`reconcile`] | the loop: plan, store, act |
-//! | [`world`], [`inventory`], [`facts`] | what is known |
+//! | [`world`], [`inventory`], [`facts`], [`price`] | what is known |
 //! | [`aws`] | the border to AWS, the only place that names its SDK |
 //! | [`limiter`] | EC2's call budget |
 //! | [`collector`] | orphans |
@@ -33,6 +33,7 @@ pub mod inventory;
 pub mod limiter;
 pub mod metrics;
 pub mod plan;
+pub mod price;
 pub mod reconcile;
 pub mod serve;
 pub mod settings;

@@ -2,7 +2,7 @@
 
 use aws_sdk_ec2::types::{
     BlockDeviceMapping, EbsBlockDevice, Filter, HttpTokensState, IamInstanceProfileSpecification,
-    Instance as Described, InstanceMarketOptionsRequest, InstanceMetadataEndpointState,
+    Instance as Described, InstanceLifecycleType, InstanceMarketOptionsRequest, InstanceMetadataEndpointState,
     InstanceMetadataOptionsRequest, InstanceMetadataTagsState, InstanceType, MarketType, Placement,
     PlatformValues, ProcessorInfo, ResourceType, ShutdownBehavior, SpotInstanceType,
     SpotMarketOptions, Tag, TagSpecification, UsageClassType, VolumeType,
@@ -407,6 +407,11 @@ fn translate(region: &str, instance: &Described) -> Option<Instance> {
             .instance_type()
             .map(|t| t.as_str().to_owned())
             .unwrap_or_default(),
+        market: if instance.instance_lifecycle() == Some(&InstanceLifecycleType::Spot) {
+            Market::Spot
+        } else {
+            Market::OnDemand
+        },
         zone: text(
             instance
                 .placement()

@@ -196,3 +196,36 @@ pub(crate) fn not_found(
         message,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn a_question_is_asked_beside_once_until_its_answer_is_overdue() {
+        let fact = Fact::Price {
+            region: "us-east-1".into(),
+            instance_type: "m7i.large".into(),
+            market: Market::Spot,
+        };
+        let mut facts = Facts::default();
+        assert!(facts.ask_beside(&fact, at(0)));
+        assert!(!facts.ask_beside(&fact, at(30)), "it is being asked");
+        assert!(facts.ask_beside(&fact, at(60)), "whoever asked is gone");
+        let refused = || {
+            Err(not_found(
+                "GetProducts",
+                "us-east-1",
+                "NoPrice",
+                "none".into(),
+            ))
+        };
+        facts.put(fact.clone(), refused(), at(61));
+        assert!(!facts.ask_beside(&fact, at(62)), "it is refused for now");
+        assert!(facts.ask_beside(&fact, at(200)), "the answer is old");
+    }
+}

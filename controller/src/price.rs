@@ -97,7 +97,10 @@ mod tests {
             as_of: Timestamp::UNIX_EPOCH,
         };
         let told = prices.tell(Market::OnDemand, Some("a"));
-        assert_eq!((told.zone, told.per_hour.map(Usd::as_micros)), (None, Some(41_600)));
+        assert_eq!(
+            (told.zone, told.per_hour.map(Usd::as_micros)),
+            (None, Some(41_600))
+        );
         assert_eq!(told.source.as_deref(), Some("AWS Price List"));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::duration::Duration;
@@ -14,6 +15,9 @@ pub const PATTERN: &str = "^[0-9]{1,13}([.][0-9]{1,6})?$";
 const MICROS: u64 = 1_000_000;
 /// Decimals that are kept.
 const DECIMALS: usize = 6;
+/// What a run of an instance is billed for at least (EC2 User Guide, "On-Demand Instances": by the
+/// second, with a minimum of 60 seconds; the same for Spot Instances with Linux).
+const LEAST: Duration = Duration::from_secs(60);
 /// Seconds in an hour.
 const HOUR: u128 = 3_600;
 
@@ -75,6 +79,13 @@ impl Usd {
     pub fn per_hour_over(self, span: Duration) -> Self {
         let exact = u128::from(self.micros) * u128::from(span.as_secs());
         Self::from_micros(u64::try_from(exact.div_ceil(HOUR)).unwrap_or(u64::MAX))
+    }
+
+    /// What a run of an instance from `since` to `until` costs at this rate per hour: by the second,
+    /// and at least a minute.
+    #[must_use]
+    pub fn of_run(self, since: Timestamp, until: Timestamp) -> Self {
+        self.per_hour_over(Duration::between(since, until).max(LEAST))
     }
 
     /// How long this amount lasts at a rate per hour, in whole seconds; `None` if it lasts for ever,
@@ -183,8 +194,20 @@ mod tests {
     #[test]
     fn what_is_no_amount_is_refused() {
         for text in [
-            "", ".", "1.", ".5", "-1", "+1", "1e3", "$1", "1,5", " 1", "NaN", "٣",
-            "18446744073709551616", "18446744073710",
+            "",
+            ".",
+            "1.",
+            ".5",
+            "-1",
+            "+1",
+            "1e3",
+            "$1",
+            "1,5",
+            " 1",
+            "NaN",
+            "٣",
+            "18446744073709551616",
+            "18446744073710",
         ] {
             assert!(text.parse::<Usd>().is_err(), "{text}");
         }
@@ -196,14 +219,8 @@ mod tests {
         assert_eq!(rate.per_hour_over(Duration::from_secs(3_600)), rate);
         assert_eq!(rate.per_hour_over(Duration::from_secs(60)), usd("0.000694"));
         assert_eq!(rate.per_hour_over(Duration::ZERO), Usd::ZERO);
-        assert_eq!(
-            Usd::MAX.per_hour_over(Duration::from_secs(7_200)),
-            Usd::MAX
-        );
-        assert_eq!(
-            usd("1").lasts(usd("0.5")),
-            Some(Duration::from_secs(7_200))
-        );
+        assert_eq!(Usd::MAX.per_hour_over(Duration::from_secs(7_200)), Usd::MAX);
+        assert_eq!(usd("1").lasts(usd("0.5")), Some(Duration::from_secs(7_200)));
         assert_eq!(usd("1").lasts(Usd::ZERO), None);
         assert_eq!(Usd::MAX.plus(rate), Usd::MAX);
         assert_eq!(Usd::ZERO.minus(rate), Usd::ZERO);

@@ -49,6 +49,17 @@ pub struct Cost {
     pub earlier: Usd,
 }
 
+impl Cost {
+    /// What it has cost until `now`, at its price per hour.
+    #[must_use]
+    pub fn at(&self, per_hour: Usd, now: Timestamp) -> Usd {
+        match self.running_since {
+            Some(since) => self.earlier.plus(per_hour.of_run(since, now)),
+            None => self.accrued,
+        }
+    }
+}
+
 /// What the members of an array or a sweep have cost and cost now, as far as their prices are known.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]

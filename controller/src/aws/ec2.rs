@@ -2,10 +2,11 @@
 
 use aws_sdk_ec2::types::{
     BlockDeviceMapping, EbsBlockDevice, Filter, HttpTokensState, IamInstanceProfileSpecification,
-    Instance as Described, InstanceLifecycleType, InstanceMarketOptionsRequest, InstanceMetadataEndpointState,
-    InstanceMetadataOptionsRequest, InstanceMetadataTagsState, InstanceType, MarketType, Placement,
-    PlatformValues, ProcessorInfo, ResourceType, ShutdownBehavior, SpotInstanceType,
-    SpotMarketOptions, Tag, TagSpecification, UsageClassType, VolumeType,
+    Instance as Described, InstanceLifecycleType, InstanceMarketOptionsRequest,
+    InstanceMetadataEndpointState, InstanceMetadataOptionsRequest, InstanceMetadataTagsState,
+    InstanceType, MarketType, Placement, PlatformValues, ProcessorInfo, ResourceType,
+    ShutdownBehavior, SpotInstanceType, SpotMarketOptions, Tag, TagSpecification, UsageClassType,
+    VolumeType,
 };
 use jiff::Timestamp;
 use spore_core::tags::{self, Identity, Report, Tags};

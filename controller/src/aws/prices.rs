@@ -242,7 +242,10 @@ mod tests {
             (vec![dollars("0.0000000000")], "free"),
             (vec![dollars("0.1"), dollars("0.2")], "several prices"),
             (vec![dollars("cheap")], "not an amount"),
-            (vec![product("OnDemand", "Hrs", &json!({"CNY": "0.7"}))], "no price in USD, but in CNY"),
+            (
+                vec![product("OnDemand", "Hrs", &json!({"CNY": "0.7"}))],
+                "no price in USD, but in CNY",
+            ),
             (vec![json!({"product": {}}).to_string()], "no hourly price"),
         ] {
             let problem = hourly(&products).unwrap_err();

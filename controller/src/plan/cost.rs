@@ -4,19 +4,9 @@
 
 use jiff::Timestamp;
 use spore_core::{duration::Duration, money::Usd};
-use spore_crds::{Cost, GroupCost, SporeInstanceStatus};
+use spore_crds::{GroupCost, SporeInstanceStatus};
 
 use crate::cloud::InstanceState;
-
-/// What a run is billed for at least (EC2 User Guide, "On-Demand Instances": per second, with a
-/// minimum of 60 seconds; the same for Spot Instances with Linux).
-const LEAST: Duration = Duration::from_secs(60);
-
-/// What a run from `since` to `until` costs at an hourly price.
-#[must_use]
-pub fn of_run(per_hour: Usd, since: Timestamp, until: Timestamp) -> Usd {
-    per_hour.per_hour_over(Duration::between(since, until).max(LEAST))
-}
 
 /// What an instance has cost until `now`; `None` if its price is not known. One that was never
 /// launched has cost nothing.
@@ -55,16 +45,7 @@ pub(super) fn runs(status: &SporeInstanceStatus) -> bool {
 
 fn cost_at(status: &SporeInstanceStatus, per_hour: Option<Usd>, now: Timestamp) -> Option<Usd> {
     if let Some(cost) = &status.cost {
-        let Cost {
-            accrued,
-            running_since,
-            earlier,
-            ..
-        } = cost;
-        return match running_since {
-            Some(since) => Some(earlier.plus(of_run(per_hour?, *since, now))),
-            None => Some(*accrued),
-        };
+        return Some(cost.at(per_hour?, now));
     }
     let instance = status.instance.as_ref();
     let Some(since) = instance.and_then(|instance| instance.launched_at) else {
@@ -74,7 +55,7 @@ fn cost_at(status: &SporeInstanceStatus, per_hour: Option<Usd>, now: Timestamp) 
         Some(ended) if !runs(status) => ended.at,
         Some(_) | None => now,
     };
-    Some(of_run(per_hour?, since, until))
+    Some(per_hour?.of_run(since, until))
 }
 
 /// What the members of an array or a sweep cost together.

@@ -1,7 +1,7 @@
 //! What is spent, case by case.
 
 use proptest::prelude::*;
-use spore_crds::{Ended, InstanceStatus, Price};
+use spore_crds::{Cost, Ended, InstanceStatus, Price};
 
 use super::*;
 
@@ -95,7 +95,10 @@ fn members_add_up_and_the_settled_ones_are_remembered() {
     assert_eq!(spend.unpriced, 1);
     let resumed = Spend::resume(Some(&spend.tell(now)));
     assert_eq!((resumed.accrued, resumed.unpriced), (usd("0.07"), 1));
-    assert_eq!((resumed.per_hour, resumed.committed), (Usd::ZERO, Usd::ZERO));
+    assert_eq!(
+        (resumed.per_hour, resumed.committed),
+        (Usd::ZERO, Usd::ZERO)
+    );
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn end(it: &mut Loop) {
 }
 
 fn usd(text: &str) -> Usd {
-    text.parse().unwrap()
+    text.parse().expect("an amount")
 }
 
 fn price(it: &Loop) -> Price {
@@ -138,7 +138,11 @@ fn a_price_that_is_refused_is_unknown_and_harms_nothing() {
     let (writes, calls) = (it.writes, it.price_calls);
     it.live_on(30);
     assert_eq!(it.writes, writes, "said once");
-    assert!((1..=4).contains(&(it.price_calls - calls)), "asked again, not hot: {}", it.price_calls);
+    assert!(
+        (1..=4).contains(&(it.price_calls - calls)),
+        "asked again, not hot: {}",
+        it.price_calls
+    );
     // The right is granted.
     it.prices = PriceDesk::Answers;
     it.live_on(25);
@@ -150,7 +154,10 @@ fn a_price_that_is_refused_is_unknown_and_harms_nothing() {
 #[test]
 fn a_price_that_comes_late_is_written_once() {
     let mut it = reporting(Market::OnDemand, PriceDesk::Silent);
-    assert_eq!((it.status().price.clone(), it.status().cost.clone()), (None, None));
+    assert_eq!(
+        (it.status().price.clone(), it.status().cost.clone()),
+        (None, None)
+    );
     let writes = it.writes;
     it.prices = PriceDesk::Answers;
     it.live_on(5);

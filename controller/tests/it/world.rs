@@ -9,8 +9,8 @@ use kube::api::ObjectMeta;
 use spore_controller::{
     cloud::{Architecture, Class, CloudError, ImageFacts, Instance, InstanceState, TypeFacts},
     facts::{Answer, Fact},
-    price::{Prices, Rates},
     plan::{Action, LaunchOutcome, Plan, instance},
+    price::{Prices, Rates},
     settings::{AgentSource, Settings},
     world::{Owner, World},
 };
@@ -424,7 +424,9 @@ impl Loop {
     pub(crate) fn is_priced(&self) -> bool {
         let status = self.status();
         let launched = status.instance.as_ref().and_then(|i| i.launched_at);
-        launched.is_none() || status.ended.is_some() || (status.price.is_some() && status.cost.is_some())
+        launched.is_none()
+            || status.ended.is_some()
+            || (status.price.is_some() && status.cost.is_some())
     }
 
     pub(crate) fn status(&self) -> &spore_crds::SporeInstanceStatus {

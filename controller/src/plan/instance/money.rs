@@ -56,7 +56,10 @@ impl Planner<'_> {
             .and_then(|per_hour| self.cost(per_hour));
         let known = |price: Option<&Price>| price.map(|price| price.per_hour.is_some());
         let news = known(price.as_ref()) != known(self.status.price.as_ref());
-        let late = self.is_over() || self.launched_at().is_some_and(|at| LATE.after(at) <= self.now);
+        let late = self.is_over()
+            || self
+                .launched_at()
+                .is_some_and(|at| LATE.after(at) <= self.now);
         if stored != Some(&self.status) || (news && late) {
             self.status.price = price;
             self.status.cost = cost;
@@ -116,7 +119,7 @@ impl Planner<'_> {
         if cost::runs(&self.status) {
             let since = since.or(started).or(self.launched_at())?;
             return Some(Cost {
-                accrued: earlier.plus(cost::of_run(per_hour, since, self.now)),
+                accrued: earlier.plus(per_hour.of_run(since, self.now)),
                 as_of: whole_second(self.now),
                 running_since: Some(since),
                 earlier,
@@ -137,9 +140,12 @@ impl Planner<'_> {
             .or(seen_ending)
             .unwrap_or(self.now);
         // Nothing runs longer, and it may be long ago that EC2 knew of it.
-        let last = self.status.deadline.map(|at| self.settings.power_off_grace.after(at));
+        let last = self
+            .status
+            .deadline
+            .map(|at| self.settings.power_off_grace.after(at));
         let until = whole_second(until.min(last.unwrap_or(self.now)).min(self.now).max(since));
-        let accrued = earlier.plus(cost::of_run(per_hour, since, until));
+        let accrued = earlier.plus(per_hour.of_run(since, until));
         Some(Cost {
             accrued,
             as_of: until,

@@ -110,7 +110,7 @@ fn products(ctx: &mut Ctx<'_>) -> ApiResult<Value> {
                 if passes(&attributes) {
                     let sku = sku(&attributes);
                     let price = price(kind, region) * offer.share;
-                    let product = product(kind, &sku, attributes, offer, price);
+                    let product = product(kind, &sku, &attributes, offer, price);
                     found.push((sku, product));
                 }
             }
@@ -177,13 +177,7 @@ fn sku(attributes: &Value) -> String {
         .collect()
 }
 
-fn product(
-    kind: &InstanceType,
-    sku: &str,
-    attributes: Value,
-    offer: &Offer,
-    price: f64,
-) -> Value {
+fn product(kind: &InstanceType, sku: &str, attributes: &Value, offer: &Offer, price: f64) -> Value {
     let (term, rate) = (
         format!("{sku}.{ON_DEMAND}"),
         format!("{sku}.{ON_DEMAND}.{HOURLY}"),

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use jiff::Timestamp;
-use spore_crds::Market;
+use spore_crds::{LaunchPlan, Market};
 
 use crate::{
     cloud::{Class, CloudError, ImageFacts, TypeFacts},
@@ -145,6 +145,16 @@ impl Facts {
 }
 
 impl Fact {
+    /// What a launch costs by the hour.
+    #[must_use]
+    pub fn price_of(plan: &LaunchPlan) -> Self {
+        Self::Price {
+            region: plan.region.clone(),
+            instance_type: plan.instance_type.clone(),
+            market: plan.market,
+        }
+    }
+
     /// How long an answer holds.
     const fn good_for(&self) -> Duration {
         match self {

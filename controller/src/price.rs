@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use spore_core::money::Usd;
 use spore_crds::{Market, Price};
 
+use crate::cloud::{Class, CloudError};
+
 /// Hourly prices of an instance type in a region, for one market.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prices {
@@ -61,6 +63,15 @@ pub const fn source(market: Market) -> &'static str {
         Market::OnDemand => "AWS Price List",
         Market::Spot => "EC2 Spot price history",
     }
+}
+
+/// Why a price is not known, and what to do about it if anything.
+#[must_use]
+pub fn why_unknown(error: &CloudError) -> String {
+    if error.class == Class::Denied {
+        return format!("{error}; {}", error.class.advice());
+    }
+    error.to_string()
 }
 
 #[cfg(test)]

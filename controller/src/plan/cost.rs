@@ -4,9 +4,13 @@
 
 use jiff::Timestamp;
 use spore_core::{duration::Duration, money::Usd};
-use spore_crds::{GroupCost, SporeInstanceStatus};
+use spore_crds::{GroupCost, GroupStatus, LaunchPlan, SporeInstanceStatus};
 
-use crate::cloud::InstanceState;
+use crate::{
+    cloud::InstanceState,
+    facts::{Answer, Fact, Facts, Standing},
+    price::why_unknown,
+};
 
 /// What an instance has cost until `now`; `None` if its price is not known. One that was never
 /// launched has cost nothing.
@@ -155,6 +159,69 @@ impl Spend {
         let left = budget.minus(self.accrued).lasts(self.per_hour)?;
         // Whole seconds are rounded down: a moment later it has reached it.
         Some(Duration::from_secs(left.as_secs().saturating_add(1)).after(now))
+    }
+}
+
+/// Puts the cost into a status, if that is written anyway or a figure changed other than by time:
+/// a status that changes with the clock would never settle. `status` still has the cost of `stored`.
+pub fn tell_group(
+    stored: Option<&GroupStatus>,
+    status: &mut GroupStatus,
+    spend: &Spend,
+    now: Timestamp,
+) {
+    let told = spend.tell(now);
+    let lasting = |cost: &GroupCost| {
+        (
+            cost.per_hour,
+            cost.unpriced,
+            cost.settled,
+            cost.settled_unpriced,
+        )
+    };
+    let news = status.cost.as_ref().map(lasting) != Some(lasting(&told));
+    if news || stored != Some(status) {
+        status.cost = Some(told);
+    }
+}
+
+/// What a launch costs by the hour, before it is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Quote {
+    /// This much; in a zone that is not known yet, at most.
+    Known(Usd),
+    /// Not known yet: to be asked with [`Action::Learn`](super::Action::Learn), which waits for
+    /// nothing, and looked for again a few seconds later.
+    Ask(Fact),
+    /// AWS does not tell.
+    Refused {
+        /// Why, and what to do.
+        why: String,
+        /// When it may be asked again.
+        until: Timestamp,
+    },
+}
+
+/// What a launch costs by the hour, as far as AWS has told.
+#[must_use]
+pub fn quote(facts: &Facts, plan: &LaunchPlan, now: Timestamp) -> Quote {
+    let fact = Fact::price_of(plan);
+    match facts.get(&fact, now) {
+        Standing::Known(Answer::Price(prices)) => {
+            let told = prices.tell(plan.market, plan.zone.as_deref());
+            match told.per_hour {
+                Some(per_hour) => Quote::Known(per_hour),
+                None => Quote::Refused {
+                    why: told.unknown.unwrap_or_default(),
+                    until: Duration::from_secs(600).after(now),
+                },
+            }
+        }
+        Standing::Refused(error, until) => Quote::Refused {
+            why: why_unknown(error),
+            until,
+        },
+        Standing::Known(_) | Standing::Unknown => Quote::Ask(fact),
     }
 }
 

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use spore_crds::{Cost, Ended, InstanceStatus, Price};
 
 use super::*;
+use crate::price::{Prices, Rates};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
@@ -110,6 +111,81 @@ fn a_member_that_is_being_launched_is_committed_at_the_price_it_is_launched_for(
     assert_eq!((spend.per_hour, spend.unpriced), (Usd::ZERO, 0));
     spend.add(&nothing, None, at(3_600), at(0));
     assert_eq!(spend.unpriced, 1);
+}
+
+#[test]
+fn a_groups_cost_is_not_written_for_the_clocks_sake() {
+    let running = running(Some("3.60"));
+    let spend = |second| {
+        let mut spend = Spend::resume(None);
+        spend.add(&running, None, at(9_000), at(second));
+        spend
+    };
+    let mut status = GroupStatus::default();
+    tell_group(
+        Some(&GroupStatus::default()),
+        &mut status,
+        &spend(100),
+        at(100),
+    );
+    let stored = status.clone();
+    let accrued = |status: &GroupStatus| status.cost.as_ref().map(|cost| cost.accrued);
+    assert_eq!(accrued(&stored), Some(usd("0.10")));
+    tell_group(Some(&stored), &mut status, &spend(200), at(200));
+    assert_eq!(status, stored, "nothing but time has gone by");
+    status.active += 1;
+    tell_group(Some(&stored), &mut status, &spend(200), at(200));
+    assert_eq!(accrued(&status), Some(usd("0.20")), "written anyway");
+    status = stored.clone();
+    let mut settled = spend(200);
+    settled.settle(&ended(Some("3.60"), 100), None, at(200));
+    tell_group(Some(&stored), &mut status, &settled, at(200));
+    assert_eq!(accrued(&status), Some(usd("0.30")), "one more is settled");
+}
+
+#[test]
+fn a_launch_is_quoted_as_aws_tells_and_never_guessed() {
+    let plan: LaunchPlan = serde_json::from_value(serde_json::json!({
+        "region": "us-east-1", "instanceType": "m7i.large", "imageId": "ami-1", "rootDevice": "",
+        "market": "Spot", "tags": {}, "userDataSha256": "",
+    }))
+    .unwrap();
+    let mut facts = Facts::default();
+    let fact = Fact::price_of(&plan);
+    assert_eq!(quote(&facts, &plan, at(0)), Quote::Ask(fact.clone()));
+    let rates = [("a", "0.1"), ("b", "0.3")].map(|(zone, rate)| (zone.to_owned(), usd(rate)));
+    let prices = Prices {
+        rates: Rates::ByZone(rates.into()),
+        as_of: at(0),
+    };
+    facts.put(fact.clone(), Ok(Answer::Price(prices)), at(0));
+    assert_eq!(quote(&facts, &plan, at(1)), Quote::Known(usd("0.3")));
+    let in_zone = |zone: &str| LaunchPlan {
+        zone: Some(zone.into()),
+        ..plan.clone()
+    };
+    assert_eq!(
+        quote(&facts, &in_zone("a"), at(1)),
+        Quote::Known(usd("0.1"))
+    );
+    let elsewhere = quote(&facts, &in_zone("c"), at(1));
+    assert!(matches!(elsewhere, Quote::Refused { .. }), "{elsewhere:?}");
+    // Spot prices are good for ten minutes.
+    assert_eq!(quote(&facts, &plan, at(600)), Quote::Ask(fact.clone()));
+    let denied = crate::cloud::CloudError {
+        call: "DescribeSpotPriceHistory",
+        region: "us-east-1".into(),
+        class: crate::cloud::Class::Denied,
+        code: Some("UnauthorizedOperation".into()),
+        message: "no".into(),
+    };
+    facts.put(fact, Err(denied), at(600));
+    let refused = quote(&facts, &plan, at(601));
+    assert!(
+        matches!(&refused, Quote::Refused { why, until }
+            if why.contains("UnauthorizedOperation") && *until == at(660)),
+        "{refused:?}"
+    );
 }
 
 fn spent(accrued: &str, committed: &str, unpriced: u32) -> Spend {

@@ -9,9 +9,10 @@ use spore_crds::{Cost, Ended, Price};
 
 use super::Planner;
 use crate::{
-    cloud::{Class, CloudError, Instance},
+    cloud::Instance,
     facts::{Answer, Fact, Standing},
     plan::{Action, cost, launch::whole_second},
+    price::why_unknown,
 };
 
 /// How old an instance is when a price that no other write has told is written by itself.
@@ -77,11 +78,7 @@ impl Planner<'_> {
         }
         let plan = &self.status.launch.as_ref()?.plan;
         let market = plan.market;
-        let fact = Fact::Price {
-            region: plan.region.clone(),
-            instance_type: plan.instance_type.clone(),
-            market,
-        };
+        let fact = Fact::price_of(plan);
         let unknown = |why: String| Price {
             market,
             unknown: Some(why),
@@ -95,10 +92,11 @@ impl Planner<'_> {
                 (Some(prices.tell(market, zone)), AGAIN.after(self.now))
             }
             // Once it is said that the price is not known, there is no hurry any more.
-            Standing::Refused(error, until) if told.is_some() => {
-                (Some(unknown(why(error))), until.max(AGAIN.after(self.now)))
-            }
-            Standing::Refused(error, until) => (Some(unknown(why(error))), until),
+            Standing::Refused(error, until) if told.is_some() => (
+                Some(unknown(why_unknown(error))),
+                until.max(AGAIN.after(self.now)),
+            ),
+            Standing::Refused(error, until) => (Some(unknown(why_unknown(error))), until),
             Standing::Known(_) | Standing::Unknown => {
                 self.actions.push(Action::Learn(fact));
                 (told, SOON.after(self.now))
@@ -175,11 +173,4 @@ impl Planner<'_> {
             Some(_) | None => true,
         }
     }
-}
-
-fn why(error: &CloudError) -> String {
-    if error.class == Class::Denied {
-        return format!("{error}; {}", error.class.advice());
-    }
-    error.to_string()
 }

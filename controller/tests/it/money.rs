@@ -187,3 +187,17 @@ fn a_record_of_the_past_is_left_as_it_is() {
     assert_eq!((it.writes, it.price_calls), (writes, calls));
     assert_eq!(it.plan().wake, None);
 }
+
+#[test]
+fn an_adopted_instance_is_priced_as_what_it_is() {
+    let mut it = reporting(Market::Spot, PriceDesk::Answers);
+    // The status is lost, and the spec says otherwise by now.
+    it.spore.status = None;
+    it.spore.spec.market = Market::OnDemand;
+    let writes = it.writes;
+    it.crash().list().settle();
+    it.live_on(2);
+    assert_eq!(price(&it).market, Market::Spot);
+    assert_eq!(price(&it).per_hour, Some(usd("0.36")));
+    assert!(it.writes <= writes + 2, "adopted, and priced");
+}

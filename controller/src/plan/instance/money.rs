@@ -1,6 +1,6 @@
 //! Price and cost of an instance: told beside everything else, never in its way.
 //!
-//! The price is asked when the launch is called, and put into a status that is written anyway. Only one
+//! The price is asked when the launch is decided, and put into a status that is written anyway. Only one
 //! that comes late has a write of its own, once.
 
 use jiff::Timestamp;
@@ -46,8 +46,7 @@ impl Planner<'_> {
     /// Puts price and cost into the status, if there is reason to write it. Comes last.
     pub(super) fn tell_money(&mut self) {
         let stored = self.spore.status.as_ref();
-        let decided = stored.is_some_and(|status| status.launch.is_some());
-        if !decided || self.status.launch.is_none() || self.deleted() {
+        if self.status.launch.is_none() || self.deleted() {
             return;
         }
         let price = self.price();

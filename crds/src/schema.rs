@@ -3,7 +3,7 @@
 
 use schemars::{JsonSchema as _, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
-use spore_core::duration::PATTERN;
+use spore_core::{duration::PATTERN, money};
 
 /// The grammar is a rule rather than a pattern, because a pattern's message is the pattern.
 fn grammar() -> Value {
@@ -120,6 +120,29 @@ pub(crate) fn moment(_: &mut SchemaGenerator) -> Schema {
             "rule": "self < timestamp('9000-01-01T00:00:00Z')",
             "message": "must be before the year 9000",
         }],
+    })
+}
+
+/// An amount of dollars.
+pub(crate) fn usd(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "maxLength": 20, "pattern": money::PATTERN })
+}
+
+/// An amount of dollars that people write. A rule for the grammar, as for durations.
+pub(crate) fn budget(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 20,
+        "x-kubernetes-validations": [
+            {
+                "rule": format!("self.matches('{}')", money::PATTERN),
+                "message": "write an amount of dollars as a decimal number with at most six decimals, such as 250 or 0.50",
+            },
+            {
+                "rule": "!self.matches('^[0.]*$')",
+                "message": "must be more than nothing, such as 250 or 0.50",
+            },
+        ],
     })
 }
 

@@ -9,10 +9,12 @@
 //! | [`lifecycle`] | what ends a spore, in which order, with which action |
 //! | [`tags`] | the `spawn:*` tags: the wire format between controller and agent |
 //! | [`indexes`] | how sets of member indexes are written (`0-3,7`) |
+//! | [`calendar`] | when a schedule is due: cron or a moment, in a time zone |
 //! | [`agent_config`] | the document that the agent finds on its instance |
 //! | [`token`] | EC2 client tokens, one per launch attempt |
 
 pub mod agent_config;
+pub mod calendar;
 pub mod duration;
 pub mod indexes;
 pub mod lifecycle;

@@ -34,6 +34,7 @@ use crate::{
     limiter::Limiter,
     metrics::Metrics,
     reconcile::{self, Context, Watched},
+    schedule,
     serve::{self, Health},
     settings::{AgentSource, Settings},
     world::{Owner, World},
@@ -288,6 +289,12 @@ impl Work {
                 }
                 future::ready(())
             });
+        let schedules = schedule::run(
+            context.clone(),
+            collector.namespace.as_deref(),
+            stop_signal(),
+        );
+        let reconciling = future::join(reconciling, schedules);
         let watch = Watch {
             aws: &context.aws,
             limiter: &context.limiter,
@@ -303,7 +310,7 @@ impl Work {
         }));
         let collecting = future::join_all(regions.iter().map(|region| collector.run(region)));
         tokio::select! {
-            () = reconciling => tracing::info!("stopped"),
+            _ = reconciling => tracing::info!("stopped"),
             _ = listing => {}
             // Collection ends at once when it is off; the rest goes on.
             () = async { collecting.await; future::pending::<()>().await } => {}

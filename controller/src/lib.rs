@@ -17,6 +17,7 @@
 //! |---|---|
 //! | [`plan`] | every decision |
 //! | [`reconcile`] | the loop: plan, store, act |
+//! | [`schedule`] | the loop over schedules |
 //! | [`world`], [`inventory`], [`facts`] | what is known |
 //! | [`aws`] | the border to AWS, the only place that names its SDK |
 //! | [`limiter`] | EC2's call budget |
@@ -34,6 +35,7 @@ pub mod limiter;
 pub mod metrics;
 pub mod plan;
 pub mod reconcile;
+pub mod schedule;
 pub mod serve;
 pub mod settings;
 pub mod unreadable;

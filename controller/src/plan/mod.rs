@@ -6,6 +6,7 @@
 pub mod instance;
 pub mod launch;
 pub mod orphans;
+pub mod schedule;
 pub mod stage;
 
 use jiff::Timestamp;

@@ -1,5 +1,6 @@
 //! Tests of the planner: tables of cases, and whole lives under faults.
 
 mod plan;
+mod schedule;
 mod simulation;
 mod world;

@@ -1,4 +1,8 @@
 //! What a schedule starts, and when: the plan on its own.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends where what it needs is not there"
+)]
 
 mod simulation;
 

@@ -223,6 +223,31 @@ mod tests {
         });
         let now = "2026-11-21T10:00:00Z".parse().unwrap();
         let text = render(&schedule("s", spec, status), Ok(&[]), now);
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @"
+        Name:          s
+        Namespace:     lab
+        Status:        active
+        Why:           the next execution is at 2026-11-22T07:00:00Z (Scheduled)
+        Starts:        a SporeSweep
+        Created:       2026-11-20T10:00:00Z (24h ago)
+        Schedule:      0 8 * * * in Europe/Berlin
+        Next:          2026-11-22T07:00:00Z (in 21h)
+        Then:          2026-11-23T07:00:00Z
+        Executions:    2 of 4, 1 active
+        If active:     the next waits (Forbid)
+        If late:       started up to 2h later
+        Last success:  2026-11-20T08:00:00Z (26h ago)
+
+        History:
+          TIME                   OUTCOME     NAME   ENDED     MESSAGE
+          2026-11-21T07:00:00Z   Active      s-2    -         -
+          2026-11-20T07:00:00Z   Succeeded   s-1    26h ago   all rows have succeeded
+
+        Conditions:
+          TYPE    STATUS   REASON      SINCE   MESSAGE
+          Ready   True     Scheduled   24h     the next execution is at 2026-11-22T07:00:00Z
+
+        Events: none
+        ");
     }
 }

@@ -23,11 +23,7 @@ fn schedules(world: &World) -> Api<SporeSchedule> {
     Api::namespaced(world.client(), world.namespace())
 }
 
-/// The present moment, read where the world's time comes from.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "schedules are about the time of the day"
-)]
+/// A moment so many seconds from now.
 fn soon(seconds: i64) -> String {
     let at = Timestamp::now() + SignedDuration::from_secs(seconds);
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()

@@ -26,6 +26,9 @@ pub use child::{Child, End, Kind, end, manifest, name};
 const MOST_MISSED: usize = 100;
 /// When a refused execution is tried again, if nobody corrects the template before.
 const RETRY: Duration = Duration::from_secs(60);
+/// A moment that had passed by no more than this when the schedule was created is meant: it was near
+/// when it was written.
+const PRESENT: Duration = Duration::from_secs(60);
 
 /// What is known beside the schedule itself.
 #[derive(Clone, Copy, Debug, Default)]
@@ -254,8 +257,7 @@ impl Round<'_> {
         let created = created.unwrap_or(self.now);
         let begin = match calendar {
             Calendar::Cron { .. } => created,
-            // Creation is told to the second: a moment in that very second is not past.
-            Calendar::At(_) => created - Duration::from_secs(1),
+            Calendar::At(_) => created - PRESENT,
         };
         let recorded = self.status.history.iter().map(|entry| entry.time);
         let existing = self.children.iter().map(|child| child.scheduled);

@@ -349,7 +349,9 @@ fn a_local_moment_is_read_in_its_zone() {
 
 #[test]
 fn a_moment_that_had_passed_is_refused_with_a_reason() {
-    let plan = look(&schedule(once("2026-11-20T11:00:00Z")), &[], "10:00:01");
+    let plan = look(&schedule(once("2026-11-21T09:59:01Z")), &[], "10:00:01");
+    assert_eq!(created(&plan).len(), 1, "it was near when it was written");
+    let plan = look(&schedule(once("2026-11-21T09:59:00Z")), &[], "10:00:01");
     assert_eq!(
         (plan.actions.len(), plan.status.state),
         (0, Some(ScheduleState::Stalled))

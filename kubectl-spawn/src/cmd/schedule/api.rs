@@ -120,8 +120,10 @@ pub(super) async fn list(
     selector: Option<&str>,
 ) -> Result<Vec<DynamicObject>, Error> {
     let api = raw(cluster, everywhere);
-    let mut params = ListParams::default();
-    params.label_selector = selector.map(ToOwned::to_owned);
+    let params = ListParams {
+        label_selector: selector.map(ToOwned::to_owned),
+        ..ListParams::default()
+    };
     let list = cluster.ask("list", RESOURCE, api.list(&params)).await;
     let mut list = list.map_err(|error| match (error, selector) {
         (Error::Refused(detail), Some(selector)) => Error::Usage {

@@ -209,7 +209,7 @@ fn build(args: &CreateArgs, source: source::Source, now: Timestamp) -> Result<Va
         "failedHistoryLimit",
         args.failed_history_limit.map(|limit| json!(limit)),
     );
-    say("suspend", args.paused.then(|| json!(true)));
+    say("suspend", args.paused.then_some(json!(true)));
     say("template", Some(source.template));
     if let Some(at) = &args.at {
         moment("--at", at, &args.timezone, now)?;

@@ -62,7 +62,7 @@ fn parse(file: &Path, text: &str) -> Result<Source, Error> {
     };
     match fields.contains_key("apiVersion") || fields.contains_key("kind") {
         true => manifest(file, &fields),
-        false => parameters(file, fields),
+        false => parameters(file, &fields),
     }
 }
 
@@ -109,7 +109,7 @@ fn manifest(file: &Path, fields: &Map<String, Value>) -> Result<Source, Error> {
     })
 }
 
-fn parameters(file: &Path, fields: Map<String, Value>) -> Result<Source, Error> {
+fn parameters(file: &Path, fields: &Map<String, Value>) -> Result<Source, Error> {
     let known = PARAMETERS.map(ToOwned::to_owned);
     if let Some(odd) = fields.keys().find(|key| !known.contains(key)) {
         let meant = nearest(odd, &known).map(|near| format!("; did you mean {near}?"));

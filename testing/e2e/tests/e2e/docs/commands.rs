@@ -42,8 +42,11 @@ async fn verbs_named(program: &str, called: &str) -> BTreeSet<String> {
                 .any(|line| line.trim_start().starts_with(&begin));
             assert!(exists, "no verb {verb} in {place}");
             let mut flags = help(program, &[verb]).await;
-            if flags.contains("\nVerbs:\n") {
-                let inner = words.next().unwrap_or_default();
+            let inner = match flags.contains("\nVerbs:\n") {
+                true => words.next(),
+                false => None,
+            };
+            if let Some(inner) = inner {
                 let begin = format!("{inner} ");
                 let mut lines = flags.lines();
                 let exists = lines.any(|line| line.trim_start().starts_with(&begin));

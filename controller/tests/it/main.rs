@@ -2,5 +2,6 @@
 
 mod money;
 mod plan;
+mod schedule;
 mod simulation;
 mod world;

@@ -17,4 +17,5 @@ mod money;
 mod plugin;
 mod request;
 mod rows;
+mod schedule;
 mod unreadable;

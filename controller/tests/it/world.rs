@@ -388,8 +388,14 @@ impl Loop {
     }
 }
 
-fn answer(fact: &Fact) -> Result<Answer, CloudError> {
+pub(crate) fn answer(fact: &Fact) -> Result<Answer, CloudError> {
     match fact {
+        Fact::Zones { region, .. } => {
+            let zones = ["a", "b", "c"].into_iter();
+            Ok(Answer::Zones(
+                zones.map(|zone| format!("{region}{zone}")).collect(),
+            ))
+        }
         Fact::Type { name, .. } if name == "x9.none" => Err(failure(
             "DescribeInstanceTypes",
             Class::Invalid,

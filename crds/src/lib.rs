@@ -19,7 +19,7 @@ pub mod sweep;
 pub use array::{Peers, SporeArray, SporeArraySpec};
 pub use group::{
     Attempt, Batch, Failure, FailureAction, FailurePolicy, FailureReason, FailureRule, GroupState,
-    GroupStatus, Retry, SuccessPolicy,
+    GroupStatus, Retry, SuccessPolicy, Uncounted,
 };
 pub use instance::{IdleSpec, Market, Member, OnCompleteSpec, SporeInstance, SporeInstanceSpec};
 pub use money::{Cost, GroupCost, Price};

@@ -384,7 +384,7 @@ fn field(low: u8, high: u8) -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(ProptestConfig::with_cases(80))]
 
     #[test]
     fn the_times_are_those_that_looking_at_every_minute_finds(

@@ -264,6 +264,8 @@ impl Round<'_> {
         recorded
             .chain(existing)
             .chain(self.status.last_schedule_time)
+            // What lies ahead, by whoever's hand, must not keep it from being due.
+            .map(|time| time.min(self.now))
             .fold(begin, Timestamp::max)
     }
 

@@ -141,7 +141,7 @@ fn policy() -> impl Strategy<Value = ConcurrencyPolicy> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
     fn whatever_happens_each_time_is_executed_once_at_most(
@@ -204,7 +204,7 @@ proptest! {
     }
 
     #[test]
-    fn undisturbed_every_time_is_executed(step in 1..30_u32, minutes in 1..200_i64) {
+    fn undisturbed_every_time_is_executed(step in 1..30_u32, minutes in 1..90_i64) {
         let mut world = World {
             stored: schedule(json!({"schedule": format!("*/{step} * * * *")})),
             children: Vec::new(),

@@ -1,11 +1,13 @@
 //! Schedules: on the real API server, with the real controller under the chart's rights.
 
+mod wrong;
+
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::{
     Api, ResourceExt,
-    api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams},
+    api::{ListParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
 use spore_crds::{
@@ -90,7 +92,7 @@ async fn events(world: &World) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a24_a_schedule_runs_once_at_its_moment_and_tells_how_it_ended() {
     let world = World::start("schedule-once").await.unwrap();
-    let at = soon(4);
+    let at = soon(10);
     let instance = json!({
         "instanceType": "t3.micro", "ttl": "1h", "command": ["true"], "onComplete": {"delay": "0s"},
     });
@@ -172,17 +174,23 @@ async fn a24_cron_runs_every_minute_until_its_maximum_and_a_restart_adds_nothing
         let minutes = entry.time.as_second() / 60;
         assert_eq!(entry.name, Some(format!("minutely-{minutes}")));
     }
-    assert_eq!(world.sim().instances().await.unwrap().len(), 2);
+    eventually("both are launched", PATIENCE, async || {
+        let launched = world.sim().instances().await.ok()?.len();
+        assert!(launched <= 2, "{launched} instances");
+        (launched == 2).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a24_a_time_missed_while_nobody_looked_is_made_up_for_unless_it_is_too_late() {
     let mut world = without_machines("schedule-missed").await;
-    apply(&world, "patient", json!({"at": soon(3)})).await;
+    let (at, after) = (soon(10), soon(13));
+    apply(&world, "patient", json!({"at": at})).await;
     apply(
         &world,
         "strict",
-        json!({"at": soon(3), "startingDeadline": "1s"}),
+        json!({"at": at, "startingDeadline": "1s"}),
     )
     .await;
     for name in ["patient", "strict"] {
@@ -190,7 +198,6 @@ async fn a24_a_time_missed_while_nobody_looked_is_made_up_for_unless_it_is_too_l
     }
     world.controller().kill();
     // Long enough that both have passed, one by more than its deadline.
-    let after = soon(6);
     eventually("their time has passed", PATIENCE, async || {
         (soon(0) > after).then_some(())
     })
@@ -357,208 +364,4 @@ async fn a24_ended_executions_are_deleted_beyond_the_limit_and_stay_in_the_histo
         (status.history[0].outcome, status.active_count),
         (Outcome::Failed, 0)
     );
-}
-
-// ---- what is wrong ----
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a24_wrong_schedules_are_refused_or_stall_with_a_reason() {
-    let world = without_machines("schedule-wrong").await;
-    let two = json!({"instance": {"instanceType": "t3.micro"}, "array": {"replicas": 1, "template": {"instanceType": "t3.micro"}}});
-    let member =
-        json!({"instance": {"instanceType": "t3.micro", "member": {"index": 0, "attempt": 1}}});
-    let own = json!({"instance": {"instanceType": "t3.micro"}, "metadata": {"labels": {"spore.host/sweep": "x"}}});
-    let spot = json!({"instance": {"instanceType": "t3.micro", "market": "Spot", "onComplete": {"action": "Stop"}}});
-    for (name, spec, says) in [
-        ("neither", json!({}), "write either schedule"),
-        (
-            "both",
-            json!({"schedule": "@daily", "at": "2036-01-01T00:00:00Z"}),
-            "write either schedule",
-        ),
-        (
-            "six",
-            json!({"schedule": "0 0 9 * * *"}),
-            "write five fields",
-        ),
-        (
-            "words",
-            json!({"schedule": "every day"}),
-            "write five fields",
-        ),
-        ("day", json!({"at": "2036-01-01"}), "write a moment"),
-        (
-            "none",
-            json!({"schedule": "@daily", "template": {}}),
-            "exactly one of instance",
-        ),
-        (
-            "two",
-            json!({"schedule": "@daily", "template": two}),
-            "exactly one of instance",
-        ),
-        (
-            "member",
-            json!({"schedule": "@daily", "template": member}),
-            "member is set by arrays",
-        ),
-        (
-            "own",
-            json!({"schedule": "@daily", "template": own}),
-            "set by Spore",
-        ),
-        (
-            "spot",
-            json!({"schedule": "@daily", "template": spot}),
-            "a Spot instance cannot be stopped",
-        ),
-        (
-            "type",
-            json!({"schedule": "@daily", "template": {"instance": {"instanceType": "large"}}}),
-            "instanceType",
-        ),
-        (
-            "zero",
-            json!({"schedule": "@daily", "maxExecutions": 0}),
-            "maxExecutions",
-        ),
-        (
-            "deadline",
-            json!({"schedule": "@daily", "startingDeadline": "0s"}),
-            "longer than nothing",
-        ),
-        (
-            &"n".repeat(53),
-            json!({"schedule": "@daily"}),
-            "may have 52 characters",
-        ),
-    ] {
-        let text = manifest(name, spec).to_string();
-        let output = world
-            .kubectl_with(&["apply", "-f", "-"], &text)
-            .await
-            .unwrap();
-        assert!(
-            output.code != Some(0) && output.stderr.contains(says),
-            "{name}: {}",
-            output.stderr
-        );
-    }
-    for (name, spec, reason, says) in [
-        (
-            "hour",
-            json!({"schedule": "0 25 * * *"}),
-            "InvalidSchedule",
-            "cannot be read",
-        ),
-        (
-            "never",
-            json!({"schedule": "0 0 31 2 *"}),
-            "InvalidSchedule",
-            "never comes",
-        ),
-        (
-            "every",
-            json!({"schedule": "@every"}),
-            "InvalidSchedule",
-            "there are @yearly",
-        ),
-        (
-            "zone",
-            json!({"schedule": "@daily", "timeZone": "Europe/Berln"}),
-            "UnknownTimeZone",
-            "did you mean Europe/Berlin?",
-        ),
-        (
-            "past",
-            json!({"at": "2020-01-01T00:00:00Z"}),
-            "InThePast",
-            "set a later moment",
-        ),
-    ] {
-        apply(&world, name, spec).await;
-        let status = until(&world, name, "stalled", |status| {
-            status.state == Some(ScheduleState::Stalled)
-        })
-        .await;
-        let (told, message) = told(&status);
-        assert!(
-            told == reason && message.contains(says),
-            "{name}: {told}: {message}"
-        );
-        assert_eq!(kstatus_of(&world, "sporeschedule", name).await, "Failed");
-    }
-    change(&world, "zone", json!({"timeZone": "Europe/Berlin"})).await;
-    until(&world, "zone", "corrected", |status| {
-        status.next_schedule_time.is_some()
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a24_what_the_api_server_refuses_is_told_and_starts_once_corrected() {
-    let world = without_machines("schedule-refused").await;
-    let template = |label: &str| {
-        let metadata = json!({"labels": {label: "x"}});
-        json!({"metadata": metadata, "instance": {"instanceType": "t3.micro", "ttl": "1h"}})
-    };
-    apply(
-        &world,
-        "odd",
-        json!({"at": soon(1), "template": template("no label")}),
-    )
-    .await;
-    let status = until(&world, "odd", "refused", |status| {
-        told(status).0 == "Refused"
-    })
-    .await;
-    assert!(
-        told(&status).1.contains("metadata.labels"),
-        "{:?}",
-        told(&status)
-    );
-    assert_eq!(
-        (status.state, status.executions),
-        (Some(ScheduleState::Stalled), 0)
-    );
-    assert!(events(&world).await.contains("\"Refused\""));
-    let labels = json!({"no label": null, "label": "x"});
-    change(
-        &world,
-        "odd",
-        json!({"template": {"metadata": {"labels": labels}}}),
-    )
-    .await;
-    until(&world, "odd", "started", |status| status.executions == 1).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a24_a_schedule_that_cannot_be_read_does_not_stop_others_and_a_settled_one_is_left_alone() {
-    let mut world = without_machines("schedule-unreadable").await;
-    apply(&world, "odd", json!({"schedule": "@yearly"})).await;
-    apply(&world, "calm", json!({"schedule": "@yearly"})).await;
-    until(&world, "odd", "looked at", |status| status.state.is_some()).await;
-    let calm = until(&world, "calm", "looked at", |status| status.state.is_some()).await;
-    let raw: Api<DynamicObject> = Api::namespaced_with(
-        world.client(),
-        world.namespace(),
-        &ApiResource::erase::<SporeSchedule>(&()),
-    );
-    let patch = Patch::Merge(json!({"status": {"lastScheduleTime": "9999-12-31T23:59:59Z"}}));
-    raw.patch_status("odd", &PatchParams::default(), &patch)
-        .await
-        .unwrap();
-    eventually("an Event tells", PATIENCE, async || {
-        events(&world)
-            .await
-            .contains("\"Unreadable\"")
-            .then_some(())
-    })
-    .await;
-    let version = async || raw.get("calm").await.unwrap().resource_version();
-    let before = version().await;
-    world.controller().start().await.unwrap();
-    apply(&world, "after", json!({"at": soon(1)})).await;
-    until(&world, "after", "started", |status| status.executions == 1).await;
-    assert_eq!(version().await, before, "{calm:?}");
 }

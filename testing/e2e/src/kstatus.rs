@@ -10,12 +10,15 @@ use crate::go;
 
 /// The status of a spore in kstatus's words: `InProgress`, `Failed`, `Current`, `Terminating`.
 pub async fn kstatus(world: &World, name: &str) -> String {
-    let object = world
-        .kubectl(&["get", "sporeinstance", name, "-o", "json"])
-        .await;
+    kstatus_of(world, "sporeinstance", name).await
+}
+
+/// The status of an object of any kind in kstatus's words.
+pub async fn kstatus_of(world: &World, kind: &str, name: &str) -> String {
+    let object = world.kubectl(&["get", kind, name, "-o", "json"]).await;
     let object = object.and_then(Output::ok);
-    let said = compute(&object.expect("the spore is there")).await;
-    said.expect("kstatus understands the spore")
+    let said = compute(&object.expect("the object is there")).await;
+    said.expect("kstatus understands the object")
 }
 
 async fn compute(object: &str) -> Result<String> {

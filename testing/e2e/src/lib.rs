@@ -3,8 +3,11 @@
 mod argocd;
 pub mod ec2;
 mod go;
+pub mod group;
 mod kstatus;
 pub mod life;
+pub mod refuse;
+pub mod results;
 
 use std::time::Duration;
 
@@ -18,7 +21,7 @@ use spore_crds::{SporeInstance, SporeInstanceStatus, conditions};
 use spore_world::{World, WorldOptions, eventually};
 
 pub use argocd::Health;
-pub use kstatus::kstatus;
+pub use kstatus::{kstatus, kstatus_of};
 
 /// How long anything may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);

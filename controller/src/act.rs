@@ -6,7 +6,10 @@ use kube::{
     Resource, ResourceExt as _,
     runtime::events::{Event, EventType},
 };
-use spore_core::tags::{self, Tags};
+use spore_core::{
+    peers,
+    tags::{self, Tags},
+};
 use spore_crds::{Launch, SporeInstance};
 
 use crate::{
@@ -151,6 +154,12 @@ impl Context {
         self.admit(region, Call::Tag, 0, "CreateTags")?;
         let told = self.aws.tag(region, ids, tags).await;
         told.inspect_err(|error| self.after_failure(region, Call::Tag, error))?;
+        let now = (self.clock)();
+        let header = tags.get(peers::HEADER);
+        for id in ids.iter().filter(|_| header.is_some()) {
+            self.world
+                .change(region, id, now, |known| known.peers = header.cloned());
+        }
         self.inventory.hurry(region);
         Ok(())
     }

@@ -38,6 +38,8 @@ pub struct Instance {
     pub report: Report,
     /// Its index, if it is a member of an array or a sweep.
     pub member: Option<u32>,
+    /// Which list of its peers it was told, if any: the list's header.
+    pub peers: Option<String>,
     /// Whether somebody marked it as never to be collected.
     pub keep: bool,
 }

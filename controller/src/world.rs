@@ -536,11 +536,12 @@ impl World {
             inner.problems.remove(uid);
         }
         inner.owners.remove(&belonging(spore));
-        if let Some(launch) = spore
+        // A member shares its launch with others.
+        let own = spore
             .status
             .as_ref()
-            .and_then(|status| status.launch.as_ref())
-        {
+            .filter(|_| spore.spec.member.is_none());
+        if let Some(launch) = own.and_then(|status| status.launch.as_ref()) {
             inner.launches.remove(&launch.token);
         }
     }

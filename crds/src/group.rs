@@ -180,7 +180,7 @@ pub struct GroupStatus {
     #[schemars(schema_with = "crate::schema::count")]
     pub retried: u32,
     /// How often all failed members were launched once more.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     #[schemars(schema_with = "crate::schema::count")]
     pub retries_of_failed: u32,
     /// The indexes that are active.
@@ -204,7 +204,7 @@ pub struct GroupStatus {
     pub failures: Vec<Failure>,
 
     /// The first index that was never launched.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     #[schemars(schema_with = "crate::schema::count")]
     pub next: u32,
     /// Indexes at their second or a later attempt.
@@ -216,7 +216,7 @@ pub struct GroupStatus {
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub retries: Vec<Retry>,
     /// How many launch calls were decided, ever: the next one's number.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     #[schemars(schema_with = "crate::schema::count")]
     pub batches_decided: u32,
     /// Launch calls whose members do not all exist yet, written before EC2 is asked and replayed as
@@ -228,7 +228,7 @@ pub struct GroupStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
     /// How many launch calls in a row were refused.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     #[schemars(schema_with = "crate::schema::count")]
     pub refusals: u32,
     /// When a launch was decided last.
@@ -242,16 +242,16 @@ pub struct GroupStatus {
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub zones_tried: Vec<String>,
     /// Whether as many members as must be had together were had.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub formed: bool,
     /// Whether what came is being released, because the rest could not be had.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub releasing: bool,
     /// Digest of the rows that were launched: they may not change any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows_digest: Option<String>,
     /// Version of the addresses that were told to the members; 0: none yet.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     #[schemars(schema_with = "crate::schema::count")]
     pub peers_version: u32,
     /// Digest of the addresses that were told to the members.
@@ -276,6 +276,14 @@ pub struct GroupStatus {
     /// Why and when it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Ended>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde calls"
+)]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// One word for where an array or a sweep is.

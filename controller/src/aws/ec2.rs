@@ -9,7 +9,10 @@ use aws_sdk_ec2::types::{
     VolumeType,
 };
 use jiff::Timestamp;
-use spore_core::tags::{self, Identity, Report, Tags};
+use spore_core::{
+    peers,
+    tags::{self, Identity, Report, Tags},
+};
 use spore_crds::{Batch, Launch, LaunchPlan, Market};
 
 use super::Aws;
@@ -449,6 +452,7 @@ fn translate(region: &str, instance: &Described) -> Option<Instance> {
         identity,
         report: Report::from_tags(&tags),
         member,
+        peers: tags.get(peers::HEADER).cloned(),
         keep: tags.get(tags::KEEP).is_some_and(|value| value == "true"),
     })
 }

@@ -124,6 +124,7 @@ impl Ec2 {
             identity: Identity::from_tags(&launch.plan.tags).expect("ours"),
             report: Report::default(),
             member: None,
+            peers: None,
             keep: false,
         };
         self.instances.push((instance.clone(), now));
@@ -401,6 +402,10 @@ fn answer(fact: &Fact) -> Result<Answer, CloudError> {
             spot: !name.starts_with("mac"),
             on_demand: true,
         })),
+        Fact::Zones { region, .. } => Ok(Answer::Zones(vec![
+            format!("{region}a"),
+            format!("{region}b"),
+        ])),
         Fact::Image { id, .. } => Ok(Answer::Image(ImageFacts {
             id: id.clone(),
             architecture: if id == "ami-00000000000000a64" {

@@ -21,6 +21,7 @@ mod ending;
 mod gang;
 mod members;
 mod outcome;
+mod peers;
 pub mod source;
 mod tell;
 
@@ -262,6 +263,7 @@ impl Planner<'_> {
             if !self.status.releasing && self.is_sound() {
                 self.decide_batches();
             }
+            self.tell_peers();
         }
         self.trim_history();
     }

@@ -11,6 +11,7 @@ use crate::{
         launch::{self, Resolution},
         stage::{self, Stage, Waiting},
     },
+    world::parent,
 };
 
 impl Planner<'_> {
@@ -19,6 +20,12 @@ impl Planner<'_> {
             return Some(self.adopt(&instance));
         }
         if self.spore.spec.member.is_some() {
+            if parent(self.spore).is_none() {
+                return Some(Stage::Stalled {
+                    reason: "NotAMember",
+                    message: "no array or sweep controls it, and spec.member is only for members: delete it, and create it without spec.member".into(),
+                });
+            }
             // Its array or sweep launches it, and wakes it when there is something to see.
             return Some(Stage::Waiting(Waiting::Group));
         }

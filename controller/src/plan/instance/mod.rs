@@ -273,6 +273,10 @@ impl Planner<'_> {
     }
 
     fn note(&mut self, warning: bool, reason: &'static str, action: &'static str, message: String) {
+        // The usual course of a thousand members is told by their array or sweep.
+        if self.spore.spec.member.is_some() && !warning {
+            return;
+        }
         self.actions.push(Action::Note(Note {
             warning,
             reason,

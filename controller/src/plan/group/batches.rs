@@ -22,6 +22,8 @@ impl Planner<'_> {
         for batch in std::mem::take(&mut self.status.batches) {
             let token = batch.token.clone();
             let kept = match batch.placed {
+                // What came goes again: without ever having been made an object.
+                Some(_) if self.status.releasing => self.withdraw(batch),
                 Some(_) => self.placed(batch, &mut made),
                 None if self.must_not_launch() => self.withdraw(batch),
                 None => self.unplaced(batch),
@@ -124,6 +126,10 @@ impl Planner<'_> {
         } else if self.status.retry_at.is_none_or(|at| at <= self.now) {
             self.status.refusals = 0;
             self.status.retry_at = None;
+        }
+        // From when the call was made, not from when it was decided.
+        if self.group.launch_interval.is_some() {
+            self.status.last_launch_at = Some(self.now);
         }
         let message = format!("EC2 gave members {given}");
         self.note(false, "Launched", "RunInstances", message);
@@ -231,6 +237,12 @@ impl Planner<'_> {
             .map(|i| i.id.clone())
             .collect::<Vec<_>>();
         let all_known = match &record.last {
+            _ if batch
+                .placed
+                .is_some_and(|count| made.len() >= count as usize) =>
+            {
+                true
+            }
             Some(LaunchOutcome::Launched { instance_ids }) => instance_ids
                 .iter()
                 .all(|id| made.iter().any(|instance| instance.id == *id)),

@@ -269,7 +269,7 @@ pub async fn most_at_once(world: &World, uid: &str) -> u64 {
     let audit = world.sim().audit().await.expect("the stand-in answers");
     let most = audit
         .max_live_per_tag
-        .get(tags::PARENT)
+        .get(tags::UID)
         .and_then(|tag| tag.get(uid));
     most.copied().unwrap_or_default()
 }

@@ -43,7 +43,7 @@ async fn a15_members_have_indexes_of_their_own_and_each_ends_by_itself() {
     let array = create::<SporeArray>(
         &world,
         "train",
-        json!({"replicas": 3, "template": template}),
+        json!({"replicas": 3, "template": template, "peers": "Disabled"}),
     )
     .await;
     let uid = array.uid().unwrap();

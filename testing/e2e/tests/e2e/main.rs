@@ -7,6 +7,7 @@
 )]
 
 mod arrays;
+mod batches;
 mod cluster;
 mod docs;
 mod ends;
@@ -16,4 +17,5 @@ mod launch;
 mod locks;
 mod plugin;
 mod request;
+mod sweeps;
 mod unreadable;

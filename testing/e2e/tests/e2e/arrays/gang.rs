@@ -37,7 +37,7 @@ async fn a15_a_gang_that_cannot_be_had_releases_what_came_and_says_so() {
     let world = without_machines("gang-releases").await;
     // Two calls: the first is given all that there is, and the second nothing.
     let most = Fault::on("RunInstances").capacity(100);
-    let fault = world.sim().add_fault(most).await.unwrap();
+    world.sim().add_fault(most).await.unwrap();
     let spec = json!({"replicas": 101, "minAvailable": 101, "zones": ["us-east-1a"]});
     let array = create::<SporeArray>(&world, "gang", spec).await;
     let uid = array.uid().unwrap();
@@ -56,7 +56,8 @@ async fn a15_a_gang_that_cannot_be_had_releases_what_came_and_says_so() {
     assert!(!status.formed);
     nothing_left(&world).await;
     let came = instances(&world, &uid).await;
-    assert_eq!(came.len(), 100, "{fault}");
+    // Either call may have come first.
+    assert!(matches!(came.len(), 1 | 100), "{}", came.len());
 
     world.sim().clear_faults().await.unwrap();
     until::<SporeArray>(&world, "gang", "formed", |status| status.formed).await;

@@ -39,7 +39,7 @@ impl Refused {
                     "failurePolicy": "Fail",
                     "matchConstraints": {"resourceRules": [rule("spore.host", resource), rule("", "configmaps")]},
                     "matchConditions": [{"name": "ours", "expression": format!("{probe} || {controller}")}],
-                    "validations": [{"expression": format!("!({probe}) && ({expression})")}],
+                    "validations": [{"expression": format!("!({probe}) && ({expression})"), "reason": "Forbidden"}],
                 },
             },
             {
@@ -63,7 +63,7 @@ impl Refused {
         let probe = ["create", "configmap", "probe", "--dry-run=server"];
         eventually("writes are refused", PATIENCE, async || {
             let tried = world.kubectl(&probe).await.ok()?;
-            tried.stderr.contains("denied request").then_some(())
+            tried.stderr.contains("denied").then_some(())
         })
         .await;
         Self { name }

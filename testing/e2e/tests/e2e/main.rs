@@ -12,6 +12,7 @@ mod cluster;
 mod docs;
 mod ends;
 mod faults;
+mod groups;
 mod input;
 mod launch;
 mod locks;

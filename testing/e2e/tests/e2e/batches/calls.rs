@@ -69,16 +69,25 @@ async fn kill_matrix<K: Group>(name: &str, spec: Value, size: u32, when: When) {
             delete::<K>(&world, &killed).await;
         }
     }
-    let uid = launched::<K>(&world, "deleted", &spec, size).await;
     for action in &of_deletion {
+        let killed = format!("deleted-{}", action.to_lowercase());
+        let uid = launched::<K>(&world, &killed, &spec, size).await;
         let hold = Fault::on(action).times(1).hold(when);
         world.sim().add_fault(hold).await.unwrap();
         let api = Api::<K>::namespaced(world.client(), world.namespace());
-        let _ = api.delete("deleted", &DeleteParams::default()).await;
+        let now = DeleteParams::default();
+        api.delete(&killed, &now).await.unwrap();
         kill_at(&mut world, action, 1).await;
+        until_gone::<K>(&world, &killed).await;
+        eprintln!("killed at {action} of the deletion");
+        let found = instances(&world, &uid).await;
+        assert!(
+            found
+                .values()
+                .all(|all| all.len() == 1 && !all[0].is_live()),
+            "{found:?}"
+        );
     }
-    until_gone::<K>(&world, "deleted").await;
-    never_two(&instances(&world, &uid).await);
     api_empty::<K>(&world).await;
     nothing_left(&world).await;
 }

@@ -1,5 +1,7 @@
 //! Carrying out what was planned. Nothing is chosen here.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
@@ -23,8 +25,12 @@ use crate::{
 
 impl Context {
     /// Carries out one action; says whether it may have changed what the plan was made from.
-    pub async fn act(&self, spore: &SporeInstance, action: Action) -> bool {
+    pub async fn act(self: &Arc<Self>, spore: &SporeInstance, action: Action) -> bool {
         match action {
+            Action::Learn(fact) if fact.is_beside() => {
+                self.learn_beside(fact);
+                false
+            }
             Action::Learn(fact) => self.learn(fact).await,
             Action::Launch(launch) => self.launch(spore, &launch).await,
             Action::Terminate {
@@ -60,10 +66,21 @@ impl Context {
     pub(crate) async fn learn(&self, fact: Fact) -> bool {
         let _asking = self.asking.lock().await;
         if !self.world.knows(&fact, (self.clock)()) {
-            let answer = self.aws.ask(&fact).await;
+            let answer = self.aws.ask(&fact, (self.clock)()).await;
             self.world.learned(fact, answer, (self.clock)());
         }
         true
+    }
+
+    /// Asks once, and waits for nothing: whatever becomes of the call, no spore is held up by it.
+    fn learn_beside(self: &Arc<Self>, fact: Fact) {
+        if self.world.ask_beside(&fact, (self.clock)()) {
+            let ctx = Arc::clone(self);
+            tokio::spawn(async move {
+                let answer = ctx.aws.ask(&fact, (ctx.clock)()).await;
+                ctx.world.learned(fact, answer, (ctx.clock)());
+            });
+        }
     }
 
     async fn launch(&self, spore: &SporeInstance, launch: &Launch) -> bool {

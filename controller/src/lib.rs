@@ -17,7 +17,7 @@
 //! |---|---|
 //! | [`plan`] | every decision |
 //! | [`reconcile`], [`group`] | the loops over spores, and over arrays and sweeps: plan, store, act |
-//! | [`world`], [`inventory`], [`facts`] | what is known |
+//! | [`world`], [`inventory`], [`facts`], [`price`] | what is known |
 //! | [`aws`] | the border to AWS, the only place that names its SDK |
 //! | [`limiter`] | EC2's call budget |
 //! | [`collector`] | orphans |
@@ -34,6 +34,7 @@ pub mod inventory;
 pub mod limiter;
 pub mod metrics;
 pub mod plan;
+pub mod price;
 pub mod reconcile;
 pub mod serve;
 pub mod settings;

@@ -216,7 +216,7 @@ impl Context {
 
     /// Lets go of an object of which nothing is left.
     async fn release(
-        &self,
+        self: &Arc<Self>,
         api: &Api<SporeInstance>,
         spore: &SporeInstance,
         actions: Vec<Action>,

@@ -498,6 +498,11 @@ impl World {
         self.lock().facts.get(fact, now) != crate::facts::Standing::Unknown
     }
 
+    /// Whether a question is to be asked beside now; from here on it counts as being asked.
+    pub fn ask_beside(&self, fact: &Fact, now: Timestamp) -> bool {
+        self.lock().facts.ask_beside(fact, now)
+    }
+
     /// Forgets the agent's profile.
     pub fn doubt_agent_profile(&self) {
         self.lock().facts.doubt_agent_profile();

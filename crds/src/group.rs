@@ -8,7 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spore_core::indexes::IndexSet;
 
-use crate::status::{Ended, LaunchPlan};
+use crate::{
+    GroupCost,
+    status::{Ended, LaunchPlan},
+};
 
 /// What follows when a member ends without success.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
@@ -270,6 +273,9 @@ pub struct GroupStatus {
     /// When it will be done if it goes on as before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimated_completion: Option<Timestamp>,
+    /// What the members cost. Absent: nothing was launched yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<GroupCost>,
     /// Seconds that the instances of ended members existed.
     #[serde(default)]
     pub instance_seconds: i64,

@@ -200,7 +200,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn new(members: Value) -> Self {
+    fn new(members: &Value) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let config = serde_json::json!({
             "version": 1, "owner": "default/train", "deadline": "2026-11-21T10:00:00Z",
@@ -212,7 +212,7 @@ impl Waiting {
     }
 
     fn in_group(kind: &str, peers: bool) -> Self {
-        Self::new(serde_json::json!({
+        Self::new(&serde_json::json!({
             "kind": kind, "id": "train-20261121-0a1b2c", "name": "train", "size": 4,
             "indexes": "0-3", "peers": peers,
         }))
@@ -267,7 +267,7 @@ fn wait_peers_says_what_is_missing_when_the_time_is_over() {
 fn wait_peers_ends_at_once_where_there_are_none() {
     for (waiting, why) in [
         (
-            Waiting::new(Value::Null),
+            Waiting::new(&Value::Null),
             "default/train is no member of an array",
         ),
         (Waiting::in_group("SporeArray", false), "spec.peers"),

@@ -2,11 +2,11 @@
 
 use aws_sdk_ec2::types::{
     BlockDeviceMapping, EbsBlockDevice, Filter, HttpTokensState, IamInstanceProfileSpecification,
-    Instance as Described, InstanceMarketOptionsRequest, InstanceMetadataEndpointState,
-    InstanceMetadataOptionsRequest, InstanceMetadataTagsState, InstanceStateChange, InstanceType,
-    LocationType, MarketType, Placement, PlatformValues, ProcessorInfo, ResourceType,
-    ShutdownBehavior, SpotInstanceType, SpotMarketOptions, Tag, TagSpecification, UsageClassType,
-    VolumeType,
+    Instance as Described, InstanceLifecycleType, InstanceMarketOptionsRequest,
+    InstanceMetadataEndpointState, InstanceMetadataOptionsRequest, InstanceMetadataTagsState,
+    InstanceStateChange, InstanceType, LocationType, MarketType, Placement, PlatformValues,
+    ProcessorInfo, ResourceType, ShutdownBehavior, SpotInstanceType, SpotMarketOptions, Tag,
+    TagSpecification, UsageClassType, VolumeType,
 };
 use jiff::Timestamp;
 use spore_core::{
@@ -437,6 +437,11 @@ fn translate(region: &str, instance: &Described) -> Option<Instance> {
             .instance_type()
             .map(|t| t.as_str().to_owned())
             .unwrap_or_default(),
+        market: if instance.instance_lifecycle() == Some(&InstanceLifecycleType::Spot) {
+            Market::Spot
+        } else {
+            Market::OnDemand
+        },
         zone: text(
             instance
                 .placement()

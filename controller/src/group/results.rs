@@ -152,6 +152,7 @@ mod tests {
             started_at: "2026-11-21T10:00:00Z".parse().ok(),
             finished_at: "2026-11-21T10:10:00Z".parse().ok(),
             location: None,
+            cost: None,
         }
     }
 

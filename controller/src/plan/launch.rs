@@ -283,21 +283,21 @@ fn mismatch() -> Resolution {
 fn name(answer: &Answer) -> Result<String, Resolution> {
     match answer {
         Answer::Name(name) => Ok(name.clone()),
-        Answer::Type(_) | Answer::Image(_) | Answer::Zones(_) => Err(mismatch()),
+        Answer::Type(_) | Answer::Image(_) | Answer::Zones(_) | Answer::Price(_) => Err(mismatch()),
     }
 }
 
 fn type_facts(answer: &Answer) -> Result<TypeFacts, Resolution> {
     match answer {
         Answer::Type(facts) => Ok(facts.clone()),
-        Answer::Name(_) | Answer::Image(_) | Answer::Zones(_) => Err(mismatch()),
+        Answer::Name(_) | Answer::Image(_) | Answer::Zones(_) | Answer::Price(_) => Err(mismatch()),
     }
 }
 
 fn image_facts(answer: &Answer) -> Result<ImageFacts, Resolution> {
     match answer {
         Answer::Image(facts) => Ok(facts.clone()),
-        Answer::Name(_) | Answer::Type(_) | Answer::Zones(_) => Err(mismatch()),
+        Answer::Name(_) | Answer::Type(_) | Answer::Zones(_) | Answer::Price(_) => Err(mismatch()),
     }
 }
 

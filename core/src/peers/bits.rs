@@ -54,7 +54,7 @@ impl<'a> BitReader<'a> {
     }
 
     /// Whether nothing is left but what fills the last byte up.
-    pub(super) fn is_done(mut self) -> bool {
+    pub(super) fn at_end(mut self) -> bool {
         let padding = (8 - self.position % 8) % 8;
         self.position + padding == self.bytes.len() * 8
             && self.take(padding as u32).is_some_and(|bits| bits == 0)
@@ -83,7 +83,7 @@ mod tests {
                 prop_assert_eq!(reader.take(width), Some(kept));
             }
             prop_assert_eq!(reader.take(8), None);
-            prop_assert!(reader.is_done());
+            prop_assert!(reader.at_end());
         }
     }
 }

@@ -97,7 +97,7 @@ pub(super) fn unpack(bytes: &[u8], count: u32) -> Option<Vec<Peer>> {
         0 => Vec::new(),
         publics => unpack_column(&mut from, 32, publics)?,
     };
-    if !from.is_done() {
+    if !from.at_end() {
         return None;
     }
     let mut public = public.into_iter();

@@ -17,7 +17,7 @@ fn list(count: u32, public: bool) -> Vec<Peer> {
             Peer {
                 index,
                 instance_id: format!("i-0{id:016x}"),
-                private_ip: Ipv4Addr::from(0xac1f_3000 | (index * 7) % 4_096),
+                private_ip: Ipv4Addr::from(0xac1f_3000 | (index * 7 % 4_096)),
                 public_ip: public.then_some(Ipv4Addr::new(a, b, c, d)),
             }
         })

@@ -3,7 +3,8 @@
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use kube::ResourceExt;
-use spore_crds::{SporeInstance, State};
+use spore_core::money::Usd;
+use spore_crds::{SporeInstance, SporeInstanceStatus, State};
 
 use crate::{
     check,
@@ -178,6 +179,12 @@ pub(crate) fn region(spore: &SporeInstance) -> Option<String> {
         .or_else(|| spore.spec.region.clone())
 }
 
+/// What a spore's instance has cost until `now`, if its price is known.
+pub(crate) fn cost(status: &SporeInstanceStatus, now: Timestamp) -> Option<Usd> {
+    let per_hour = status.price.as_ref()?.per_hour?;
+    Some(status.cost.as_ref()?.at(per_hour, now))
+}
+
 /// One word for where a spore is.
 pub(crate) fn state_word(spore: &SporeInstance) -> Option<String> {
     let state = spore.status.as_ref().and_then(|status| status.state);
@@ -203,7 +210,7 @@ pub(crate) fn render(
         "NAME", "READY", "STATE", "TYPE", "MARKET", "ZONE", "WORKLOAD", "TTL-LEFT", "AGE",
     ]);
     if wide {
-        columns.extend(["INSTANCE", "REGION", "PUBLIC-IP", "AMI", "ENDED"]);
+        columns.extend(["INSTANCE", "REGION", "PUBLIC-IP", "AMI", "COST", "ENDED"]);
     }
     let mut table = Table::new(&columns);
     for spore in spores {
@@ -213,7 +220,7 @@ pub(crate) fn render(
         }
         cells.extend(narrow(spore, now));
         if wide {
-            cells.extend(more(spore));
+            cells.extend(more(spore, now));
         }
         table.row(cells);
     }
@@ -243,14 +250,16 @@ fn narrow(spore: &SporeInstance, now: Timestamp) -> [Option<String>; 9] {
     ]
 }
 
-fn more(spore: &SporeInstance) -> [Option<String>; 5] {
+fn more(spore: &SporeInstance, now: Timestamp) -> [Option<String>; 6] {
     let status = spore.status.clone().unwrap_or_default();
+    let cost = cost(&status, now).map(|cost| format!("${cost}"));
     let instance = status.instance.unwrap_or_default();
     [
         Some(instance.id),
         region(spore),
         instance.public_ip,
         instance.image_id,
+        cost,
         status.ended.map(|ended| ended.reason),
     ]
 }
@@ -273,6 +282,8 @@ mod tests {
             "deadline": "2026-11-21T13:20:00Z",
             "workload": {"phase": "Running"},
             "instance": {"id": "i-0123", "zone": "us-east-1a", "publicIP": "1.2.3.4", "imageId": "ami-1"},
+            "price": {"perHour": "1.006", "market": "OnDemand"},
+            "cost": {"accrued": "0.1", "asOf": "2026-11-21T09:55:00Z", "runningSince": "2026-11-21T09:30:00Z"},
         }));
         let created = "2026-11-21T09:54:30Z".parse::<Timestamp>().unwrap();
         spore.metadata.creation_timestamp = Some(
@@ -309,9 +320,9 @@ mod tests {
     fn the_wide_table_of_all_namespaces_has_all_columns() {
         let table = render(&[running(), over()], true, true, now());
         insta::assert_snapshot!(table, @"
-        NAMESPACE   NAME    READY   STATE     TYPE        MARKET     ZONE         WORKLOAD   TTL-LEFT   AGE     INSTANCE   REGION      PUBLIC-IP   AMI     ENDED
-        lab         train   True    Running   g5.xlarge   OnDemand   us-east-1a   Running    3h20m      5m30s   i-0123     -           1.2.3.4     ami-1   -
-        lab         old     -       Ended     g5.xlarge   OnDemand   -            -          -          -       -          eu-west-1   -           -       TTLExpired
+        NAMESPACE   NAME    READY   STATE     TYPE        MARKET     ZONE         WORKLOAD   TTL-LEFT   AGE     INSTANCE   REGION      PUBLIC-IP   AMI     COST     ENDED
+        lab         train   True    Running   g5.xlarge   OnDemand   us-east-1a   Running    3h20m      5m30s   i-0123     -           1.2.3.4     ami-1   $0.503   -
+        lab         old     -       Ended     g5.xlarge   OnDemand   -            -          -          -       -          eu-west-1   -           -       -        TTLExpired
         ");
     }
 

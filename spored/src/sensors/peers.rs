@@ -22,13 +22,26 @@ const POLL_SOON: Duration = Duration::from_secs(2);
 /// How often they are read then.
 const POLL: Duration = Duration::from_secs(5);
 
-/// Why there is nothing new to read.
+/// Why the newest list is not written.
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error(transparent)]
     Imds(#[from] imds::Error),
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    #[error(transparent)]
+    Write(#[from] crate::peers::Error),
+}
+
+impl Error {
+    /// Whether it heals by itself in the next moments: what is being written is whole soon, what another
+    /// build writes never is.
+    fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::Imds(_) | Self::Decode(DecodeError::Partial { .. })
+        )
+    }
 }
 
 /// Reads the tags for ever, writes each newer version, and tells which one is written.
@@ -39,34 +52,40 @@ pub(crate) async fn watch(imds: Arc<Imds>, group: Group, told: watch::Sender<Opt
     let mut least = places.version(&group).unwrap_or(0);
     let mut complaint = String::new();
     loop {
-        match read(&imds, least).await {
-            Ok(Some(peers)) => match places.write(&group, &peers) {
-                Ok(()) => {
-                    let Peers { version, peers } = peers;
-                    tracing::info!("the addresses of {} peers, version {version}", peers.len());
-                    told.send_replace(Some(version));
-                    least = version.saturating_add(1);
-                }
-                Err(error) => tracing::error!("the peers are not told: {error}"),
-            },
+        match update(&imds, &group, &places, least).await {
             Ok(None) => {}
-            // What is being written is whole a moment later; what another build writes never is.
-            Err(error @ (Error::Imds(_) | Error::Decode(DecodeError::Partial { .. }))) => {
-                tracing::debug!("cannot read the peers yet: {error}");
+            Ok(Some(version)) => {
+                told.send_replace(Some(version));
+                least = version.saturating_add(1);
             }
-            Err(error) if error.to_string() == complaint => {}
+            Err(error) if error.is_passing() => tracing::debug!("no peers yet: {error}"),
             Err(error) => {
-                complaint = error.to_string();
-                tracing::error!("{complaint}");
+                let text = format!("the peers are not told: {}", imds::chain(&error));
+                if text != complaint {
+                    tracing::error!("{text}");
+                }
+                complaint = text;
             }
         }
-        let poll = if told.borrow().is_some() {
-            POLL
-        } else {
-            POLL_SOON
-        };
-        time::sleep(poll).await;
+        let known = told.borrow().is_some();
+        time::sleep(if known { POLL } else { POLL_SOON }).await;
     }
+}
+
+/// Writes the list in the tags if it is of this version or a newer one; says which one it is.
+async fn update(
+    imds: &Imds,
+    group: &Group,
+    places: &Places,
+    least: u32,
+) -> Result<Option<u32>, Error> {
+    let Some(list) = read(imds, least).await? else {
+        return Ok(None);
+    };
+    places.write(group, &list)?;
+    let Peers { version, peers } = list;
+    tracing::info!("the addresses of {} peers, version {version}", peers.len());
+    Ok(Some(version))
 }
 
 /// Reads the list if it is of this version or a newer one.

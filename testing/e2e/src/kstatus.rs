@@ -13,7 +13,7 @@ pub async fn kstatus(world: &World, name: &str) -> String {
     kstatus_of(world, "sporeinstance", name).await
 }
 
-/// The status of an object of any kind in kstatus's words.
+/// The same of an object of any kind.
 pub async fn kstatus_of(world: &World, kind: &str, name: &str) -> String {
     let object = world.kubectl(&["get", kind, name, "-o", "json"]).await;
     let object = object.and_then(Output::ok);

@@ -14,7 +14,7 @@ use spore_crds::{
     SporeInstance, SporeInstanceSpec,
 };
 
-use super::{GroupAction, Planner, outcome::Outcome, source::MemberSpec};
+use super::{GroupAction, Planner, outcome::Outcome, source::MemberSpec, spend::Affordable};
 use crate::{
     facts::{Fact, Standing},
     plan::launch::{self, Resolution, Subject, whole_second},
@@ -239,7 +239,15 @@ impl Planner<'_> {
             let resolution = self.resolve(&candidates, zone.clone());
             match resolution {
                 Resolution::Ready(resolved) => {
-                    return self.decided(candidates, *resolved);
+                    let count = candidates.members.len();
+                    let life = Duration::between(self.now, resolved.deadline);
+                    match self.affordable(&resolved.plan, life, count) {
+                        Affordable::Some(admitted) if admitted < count => {
+                            candidates.members = candidates.members.first(admitted);
+                        }
+                        Affordable::Some(_) => return self.decided(candidates, *resolved),
+                        Affordable::None => return 0,
+                    }
                 }
                 Resolution::Need(facts) => {
                     self.actions

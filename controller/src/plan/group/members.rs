@@ -241,6 +241,9 @@ impl<'a> Planner<'a> {
     /// Adds up how long instances existed.
     fn account(&mut self, child: Option<&SporeInstance>) {
         let status = child.and_then(|child| child.status.as_ref());
+        if let Some(status) = status {
+            self.spend.settle(status, None, self.now);
+        }
         let launched = status
             .and_then(|status| status.instance.as_ref())
             .and_then(|instance| instance.launched_at);

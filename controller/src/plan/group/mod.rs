@@ -23,6 +23,7 @@ mod members;
 mod outcome;
 mod peers;
 pub mod source;
+mod spend;
 mod tell;
 
 use std::collections::{BTreeMap, HashMap};
@@ -32,6 +33,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use spore_core::{
     duration::Duration,
     indexes::IndexSet,
+    money::Usd,
     tags::{Kind, Tags},
 };
 use spore_crds::{
@@ -39,7 +41,7 @@ use spore_crds::{
 };
 
 use self::source::Source;
-use super::{LaunchRecord, Note, Problem, RegionView};
+use super::{LaunchRecord, Note, Problem, RegionView, cost::Spend};
 use crate::{
     cloud::{Class, Instance},
     facts::{Fact, Facts},
@@ -74,6 +76,8 @@ pub struct Group<'a> {
     pub cancel: bool,
     /// How long it may take from its first launch on.
     pub time_limit: Option<Duration>,
+    /// What its members may cost together.
+    pub budget: Option<Usd>,
     /// To when every member's deadline is moved.
     pub extend_to: Option<Timestamp>,
     /// What follows a failure.
@@ -213,6 +217,7 @@ pub fn plan(
         children: members::by_index(view),
         active: IndexSet::new(),
         ready: IndexSet::new(),
+        spend: Spend::resume(group.status.and_then(|status| status.cost.as_ref())),
         results: Vec::new(),
         actions: Vec::new(),
         wake: None,
@@ -251,6 +256,8 @@ struct Planner<'a> {
     active: IndexSet,
     /// Indexes that run with an agent that reports.
     ready: IndexSet,
+    /// What the members cost.
+    spend: Spend,
     results: Vec<RowResult>,
     actions: Vec<GroupAction>,
     wake: Option<Timestamp>,
@@ -271,6 +278,7 @@ impl Planner<'_> {
         self.roll_up();
         self.follow_batches();
         self.terminate_strays();
+        self.tally();
         self.judge();
         if self.status.ended.is_some() {
             self.end_rest();

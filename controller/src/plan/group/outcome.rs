@@ -18,6 +18,9 @@ pub(super) const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
 /// Reason of a group that was cancelled.
 pub(super) const CANCELLED: &str = "Cancelled";
 
+/// Reason of a group whose members have cost what they were allowed to.
+pub(super) const BUDGET_REACHED: &str = crate::plan::cost::BUDGET_REACHED;
+
 /// Replacements of one index, where replacing is declared without a limit. The same as a Job's.
 const DEFAULT_BACKOFF_LIMIT_PER_INDEX: u32 = 6;
 
@@ -31,6 +34,7 @@ pub(super) fn event(reason: &str) -> &'static str {
         BACKOFF_LIMIT,
         DEADLINE_EXCEEDED,
         CANCELLED,
+        BUDGET_REACHED,
     ]
     .into_iter()
     .find(|known| *known == reason)
@@ -184,5 +188,8 @@ pub(super) fn result(
                     .map(|ended| ended.at)
             }),
         location,
+        cost: status
+            .and_then(|status| status.cost.as_ref())
+            .map(|cost| cost.accrued),
     }
 }

@@ -82,6 +82,7 @@ pub fn of_array(array: &SporeArray) -> Group<'_> {
         failure_policy,
         success_policy,
         peers,
+        budget,
     } = &array.spec;
     Group {
         kind: Kind::SporeArray,
@@ -95,6 +96,7 @@ pub fn of_array(array: &SporeArray) -> Group<'_> {
         suspend: false,
         cancel: false,
         time_limit: None,
+        budget: *budget,
         extend_to: *extend_to,
         failure_policy: failure_policy.as_ref(),
         success_policy: success_policy.as_ref(),
@@ -129,6 +131,7 @@ pub fn of_sweep<'a>(sweep: &'a SporeSweep, rows: &'a dyn Source, size: u32) -> G
         retry_failed,
         successful_history_limit,
         failed_history_limit,
+        budget,
     } = &sweep.spec;
     Group {
         kind: Kind::SporeSweep,
@@ -142,6 +145,7 @@ pub fn of_sweep<'a>(sweep: &'a SporeSweep, rows: &'a dyn Source, size: u32) -> G
         suspend: *suspend,
         cancel: *cancel,
         time_limit: *deadline,
+        budget: *budget,
         extend_to: *extend_to,
         failure_policy: failure_policy.as_ref(),
         success_policy: success_policy.as_ref(),

@@ -10,7 +10,7 @@ use spore_crds::{
 };
 
 use super::{Planner, outcome};
-use crate::plan::launch::whole_second;
+use crate::plan::{cost, launch::whole_second};
 
 impl Planner<'_> {
     /// Writes counters, state and conditions.
@@ -55,6 +55,10 @@ impl Planner<'_> {
             );
         }
         self.estimate();
+        let spend = self.spend;
+        if self.status.batches_decided > 0 {
+            cost::tell_group(self.group.status, &mut self.status, &spend, self.now);
+        }
     }
 
     fn count_members(&mut self) {

@@ -1,7 +1,7 @@
 //! Before the launch: deciding what EC2 will be asked.
 
 use spore_core::{duration::Duration, tags::Kind};
-use spore_crds::{Launch, LaunchPlan, Market};
+use spore_crds::{Launch, LaunchPlan};
 
 use super::Planner;
 use crate::{
@@ -123,7 +123,7 @@ impl Planner<'_> {
                 instance_type: instance.instance_type.clone(),
                 image_id: instance.image_id.clone().unwrap_or_default(),
                 root_device: String::new(),
-                market: Market::default(),
+                market: instance.market,
                 zone: None,
                 subnet_id: None,
                 security_group_ids: Vec::new(),

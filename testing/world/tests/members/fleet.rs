@@ -10,8 +10,8 @@ use aws_config::{BehaviorVersion, Region};
 use aws_sdk_ec2::{
     config::Credentials,
     types::{
-        IamInstanceProfileSpecification, InstanceMetadataOptionsRequest, InstanceMetadataTagsState,
-        InstanceType, Tag,
+        IamInstanceProfileSpecification, Instance as Launched, InstanceMetadataOptionsRequest,
+        InstanceMetadataTagsState, InstanceType, Tag,
     },
 };
 use serde_json::Value;
@@ -112,7 +112,7 @@ impl Fleet {
             .unwrap()
             .instances
             .unwrap();
-        launched.sort_by_key(|instance| instance.ami_launch_index());
+        launched.sort_by_key(Launched::ami_launch_index);
         launched
             .into_iter()
             .map(|instance| instance.instance_id.unwrap())

@@ -1,6 +1,7 @@
 //! Arrays: members by index, their number, their deadline, and their end with the array.
 
 mod gang;
+mod peers;
 mod policies;
 
 use std::collections::BTreeMap;

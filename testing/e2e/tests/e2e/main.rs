@@ -19,6 +19,6 @@ mod locks;
 mod money;
 mod plugin;
 mod request;
-mod sweeps;
 mod rows;
+mod sweeps;
 mod unreadable;

@@ -44,12 +44,21 @@ struct Inner {
     regions: HashMap<String, Region>,
     launches: HashMap<String, LaunchRecord>,
     problems: HashMap<String, Problem>,
-    owners: HashMap<Belonging, Owner>,
+    owners: HashMap<OwnerKey, Owner>,
     facts: Facts,
 }
 
 /// To what an instance belongs: the UID of the object that launched it, and the index of the member.
 type Belonging = (String, Option<u32>);
+
+/// A [`Belonging`] with the namespace of the member: the UID of somebody else's array or sweep can be
+/// written into any object, but not into another namespace.
+type OwnerKey = (String, Option<(u32, String)>);
+
+fn owner_key((uid, member): &Belonging, namespace: &str) -> OwnerKey {
+    let member = member.map(|index| (index, namespace.to_owned()));
+    (uid.clone(), member)
+}
 
 /// What is known of one region.
 #[derive(Debug, Default)]
@@ -244,15 +253,14 @@ fn belonging(spore: &SporeInstance) -> Belonging {
 impl Inner {
     /// Instances tell their owner by UID; its name in their tags is for people, and cut short.
     fn remember(&mut self, belonging: &Belonging, kind: Kind, metadata: &ObjectMeta) {
-        if self.owners.contains_key(belonging) {
-            return;
-        }
-        let owner = Owner {
+        let namespace = metadata.namespace.clone().unwrap_or_default();
+        let name = || metadata.name.clone().unwrap_or_default();
+        let key = owner_key(belonging, &namespace);
+        self.owners.entry(key).or_insert_with(|| Owner {
             kind,
-            namespace: metadata.namespace.clone().unwrap_or_default(),
-            name: metadata.name.clone().unwrap_or_default(),
-        };
-        self.owners.insert(belonging.clone(), owner);
+            namespace,
+            name: name(),
+        });
     }
 
     /// The instances of a spore, in any region. A member's are found under the UID of its array or
@@ -272,6 +280,17 @@ impl Inner {
                 .filter(same)
                 .cloned()
                 .collect(),
+            // Of a member that nothing controls any more: what it was launched as says so still.
+            None if spore.spec.member.is_some() => {
+                let status = spore.status.as_ref();
+                let launch = status.and_then(|status| status.launch.as_ref());
+                let id = launch.and_then(|launch| launch.instance_id.as_ref());
+                regions
+                    .filter_map(|region| Some(&region.instances.get(id?)?.instance))
+                    .filter(same)
+                    .cloned()
+                    .collect()
+            }
             None => regions.flat_map(|region| region.of(uid)).cloned().collect(),
         }
     }
@@ -343,9 +362,11 @@ impl World {
         // A change of a member concerns the member and what launched it.
         let concerned = |instance: &Instance| {
             let uid = &instance.identity.uid;
+            let namespace = instance.identity.owner.split_once('/');
+            let namespace = namespace.map_or("", |(namespace, _)| namespace);
             let member = instance
                 .member
-                .and_then(|index| owners.get(&(uid.clone(), Some(index))));
+                .and_then(|index| owners.get(&owner_key(&(uid.clone(), Some(index)), namespace)));
             [member, owners.get(&(uid.clone(), None))]
                 .into_iter()
                 .flatten()
@@ -540,7 +561,10 @@ impl World {
         if let Some(uid) = &spore.metadata.uid {
             inner.problems.remove(uid);
         }
-        inner.owners.remove(&belonging(spore));
+        let namespace = spore.metadata.namespace.as_deref().unwrap_or_default();
+        inner
+            .owners
+            .remove(&owner_key(&belonging(spore), namespace));
         // A member shares its launch with others.
         let own = spore
             .status

@@ -84,7 +84,8 @@ use crate::{
     validation = Rule::new("self.template == oldSelf.template").message("template is fixed: delete this array and create another").field_path(".template"),
     validation = Rule::new("!has(self.template.member)").message("member is set by the array itself").field_path(".template"),
     validation = Rule::new("!has(self.template.extendTo)").message("write extendTo beside template: it moves the deadline of all members").field_path(".template"),
-    validation = Rule::new("!has(self.minAvailable) || self.minAvailable <= self.replicas").message("minAvailable is more than replicas: no launch could ever satisfy it").field_path(".minAvailable")
+    validation = Rule::new("!has(self.minAvailable) || self.minAvailable <= self.replicas").message("minAvailable is more than replicas: no launch could ever satisfy it").field_path(".minAvailable"),
+    validation = Rule::new("!has(self.failurePolicy) || !has(self.failurePolicy.quorum) || self.failurePolicy.quorum <= self.replicas").message("quorum is more than replicas: it would be lost before anything is launched").field_path(".failurePolicy")
 )]
 pub struct SporeArraySpec {
     /// How many members there are; their indexes are 0 to this less one. May be changed at any time:

@@ -42,7 +42,7 @@ pub(crate) fn env(_: &mut SchemaGenerator) -> Schema {
 
 /// A set of member indexes. That it is in order is checked by the controller.
 pub(crate) fn indexes(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "maxLength": 65536, "pattern": spore_core::indexes::PATTERN })
+    json_schema!({ "type": "string", "minLength": 1, "maxLength": 65536, "pattern": spore_core::indexes::PATTERN })
 }
 
 /// How many members an array may have.

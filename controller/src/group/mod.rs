@@ -17,6 +17,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Resource, ResourceExt as _,
     api::{Patch, PatchParams, PostParams},
@@ -32,7 +33,7 @@ pub use self::wake::route;
 use crate::{
     plan::{
         RegionView,
-        group::{self, Group, GroupAction, GroupPlan, GroupView, source},
+        group::{self, Group, GroupAction, GroupPlan, GroupView, Unreadable, source},
     },
     reconcile::{Context, Error, Watched},
     world::parent,
@@ -207,6 +208,13 @@ impl Groups {
                 .filter(|child| child.metadata.namespace == object.namespace())
                 .collect::<Vec<&SporeInstance>>()
         };
+        let unreadable = || {
+            all.iter()
+                .filter_map(|watched| watched.0.as_ref().err())
+                .filter(|unread| unread.metadata.namespace == object.namespace())
+                .filter_map(|unread| unreadable_member(&unread.metadata, &uid))
+                .collect::<Vec<_>>()
+        };
         object
             .look(self, |group| {
                 ctx.world.group_view(K::KIND, object.meta(), |known| {
@@ -216,6 +224,7 @@ impl Groups {
                     });
                     let view = GroupView {
                         children: children(),
+                        unreadable: unreadable(),
                         instances: known
                             .regions
                             .values()
@@ -326,6 +335,19 @@ impl Groups {
     fn lock_written(&self) -> std::sync::MutexGuard<'_, HashMap<String, u64>> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What the metadata of a member tells, of which nothing else can be read.
+fn unreadable_member(metadata: &ObjectMeta, parent: &str) -> Option<Unreadable> {
+    let mut owners = metadata.owner_references.iter().flatten();
+    owners.find(|owner| owner.uid == parent && owner.controller == Some(true))?;
+    let name = metadata.name.clone()?;
+    let (_, index) = name.rsplit_once('-')?;
+    Some(Unreadable {
+        index: index.parse().ok()?,
+        uid: metadata.uid.clone()?,
+        name,
+    })
 }
 
 fn version<K: Collection>(object: &K) -> Option<u64> {

@@ -286,6 +286,7 @@ impl Universe {
                     (region.clone(), view.unwrap_or_default())
                 });
                 let view = GroupView {
+                    unreadable: Vec::new(),
                     children: watched.values().map(|member| &member.object).collect(),
                     instances: known
                         .regions

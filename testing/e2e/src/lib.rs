@@ -3,8 +3,11 @@
 mod argocd;
 pub mod ec2;
 mod go;
+pub mod group;
 mod kstatus;
 pub mod life;
+pub mod refuse;
+pub mod results;
 
 use std::time::Duration;
 

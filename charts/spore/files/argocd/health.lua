@@ -1,4 +1,4 @@
--- Health of a SporeInstance for Argo CD. It says what the conditions say: Healthy is "as declared",
+-- Health of a SporeInstance, SporeArray or SporeSweep for Argo CD. It says what the conditions say: Healthy is "as declared",
 -- which a spore is while it runs and after it has ended, whatever came of its work.
 local function condition(type)
   for _, found in ipairs(obj.status.conditions or {}) do
@@ -10,7 +10,7 @@ local function condition(type)
 end
 
 if obj.metadata.deletionTimestamp ~= nil then
-  return { status = "Progressing", message = "ending the instance" }
+  return { status = "Progressing", message = obj.kind == "SporeInstance" and "ending the instance" or "ending the instances" }
 end
 if obj.status == nil or obj.status.observedGeneration ~= obj.metadata.generation then
   return { status = "Progressing", message = "waiting for the controller" }

@@ -42,6 +42,8 @@ impl<'a> Planner<'a> {
         for batch in std::mem::take(&mut self.status.batches) {
             let token = batch.token.clone();
             let kept = match batch.placed {
+                // What came goes again: without ever having been made an object.
+                Some(_) if self.status.releasing => self.withdraw(batch),
                 Some(_) => self.placed(batch, &mut made),
                 None if self.must_not_launch() || self.is_outdated(&batch) => self.withdraw(batch),
                 None if self.group.suspend => self.held(batch),
@@ -181,6 +183,10 @@ impl<'a> Planner<'a> {
             self.status.refusals = 0;
             self.status.retry_at = None;
         }
+        // From when the call was made, not from when it was decided.
+        if self.group.launch_interval.is_some() {
+            self.status.last_launch_at = Some(self.now);
+        }
         let message = format!("EC2 gave members {given}");
         self.note(false, "Launched", "RunInstances", message);
         batch.members = given;
@@ -302,6 +308,12 @@ impl<'a> Planner<'a> {
         let live = live.map(|i| i.id.clone()).collect::<Vec<_>>();
         // Whoever looks late may find instances gone that EC2's lists showed for an hour.
         let all_known = match &record.last {
+            _ if batch
+                .placed
+                .is_some_and(|count| made.len() >= count as usize) =>
+            {
+                true
+            }
             Some(LaunchOutcome::Launched { instance_ids }) => instance_ids
                 .iter()
                 .all(|id| made.iter().any(|instance| instance.id == *id)),

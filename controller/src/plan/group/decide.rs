@@ -90,6 +90,14 @@ impl Planner<'_> {
             }
             _ => self.status.retry_at = None,
         }
+        let uncalled = self
+            .status
+            .batches
+            .iter()
+            .any(|batch| batch.placed.is_none());
+        if uncalled && self.group.launch_interval.is_some() {
+            return false;
+        }
         if let Some((last, interval)) = self.status.last_launch_at.zip(self.group.launch_interval) {
             let next = interval.after(last);
             if next > self.now && self.has_more() {

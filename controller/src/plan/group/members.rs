@@ -7,7 +7,7 @@ use spore_core::{duration::Duration, indexes::IndexSet};
 use spore_crds::{Failure, FailureAction, FailureReason, Member, SporeInstance, State, conditions};
 
 use super::{
-    GroupAction, GroupView, Planner,
+    GroupAction, GroupView, Planner, Unreadable,
     outcome::{self, Outcome},
 };
 use crate::plan::launch::whole_second;
@@ -81,12 +81,41 @@ impl<'a> Planner<'a> {
             self.one(index, objects, queued.contains(index));
         }
         self.children = children;
+        present += self.count_unreadable(&launching);
         for index in launching.iter() {
             let open = queued.contains(index) || self.is_recorded(index);
             present += u32::from(!open && index < next);
             self.active.insert(index);
         }
         self.lost(present, &launching);
+    }
+
+    /// Members that cannot be read: each may have an instance. Says how many indexes only they account
+    /// for.
+    fn count_unreadable(&mut self, launching: &IndexSet) -> u32 {
+        let mut alone = 0;
+        for unread in &self.view.unreadable {
+            let Unreadable { index, name, uid } = unread;
+            if self.status.ended.is_some() || *index >= self.group.size {
+                self.actions.push(GroupAction::DeleteMember {
+                    name: name.clone(),
+                    uid: uid.clone(),
+                });
+                self.wake_at(Duration::from_secs(5).after(self.now));
+            }
+            self.active.insert(*index);
+            let other = launching.contains(*index)
+                || self.children.contains_key(index)
+                || self.is_queued(*index)
+                || self.is_recorded(*index);
+            alone += u32::from(!other && *index < self.status.next);
+        }
+        alone
+    }
+
+    fn is_unreadable(&self, index: u32) -> bool {
+        let mut unreadable = self.view.unreadable.iter();
+        unreadable.any(|unread| unread.index == index)
     }
 
     /// One index whose launch is over.
@@ -255,7 +284,7 @@ impl<'a> Planner<'a> {
         }
         let lost = (0..status.next)
             .filter(|index| !launching.contains(*index))
-            .filter(|index| !self.children.contains_key(index))
+            .filter(|index| !self.children.contains_key(index) && !self.is_unreadable(*index))
             .filter(|index| !self.is_recorded(*index) && !self.is_queued(*index))
             .collect::<Vec<_>>();
         for index in lost {
@@ -300,7 +329,12 @@ impl<'a> Planner<'a> {
             let message = format!("failed members are not launched once more: {reason}");
             return self.note(true, "NotRetried", "Retry", message);
         }
-        let failed = std::mem::take(&mut self.status.failed_indexes);
+        let mut failed = std::mem::take(&mut self.status.failed_indexes);
+        if self.status.ended.is_some() {
+            // And what was ended with it.
+            let next = (0..self.status.next).filter(|index| !self.is_recorded(*index));
+            failed.extend(next.collect::<Vec<_>>());
+        }
         if failed.is_empty() {
             return;
         }
@@ -369,9 +403,13 @@ impl<'a> Planner<'a> {
             })
             .filter(|instance| {
                 let objects = instance.member.and_then(|index| self.children.get(&index));
-                !objects.into_iter().flatten().any(|child| {
+                let known = objects.into_iter().flatten().any(|child| {
                     member(child).is_some_and(|m| m.attempt == instance.identity.attempt)
-                })
+                });
+                let unread = instance
+                    .member
+                    .is_some_and(|index| self.is_unreadable(index));
+                !known && !unread
             })
             .map(|instance| (instance.region.clone(), instance.id.clone()))
             .collect::<Vec<_>>();

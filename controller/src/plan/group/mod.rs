@@ -49,6 +49,9 @@ use crate::{
     settings::Settings,
 };
 
+/// How soon rows that could not be read are read again.
+const READ_AGAIN: Duration = Duration::from_secs(10);
+
 /// An array or a sweep, as far as the planner cares.
 #[derive(Clone, Copy)]
 pub struct Group<'a> {
@@ -109,6 +112,8 @@ pub struct History {
 pub struct GroupView<'a> {
     /// Every object that it controls.
     pub children: Vec<&'a SporeInstance>,
+    /// Those of its objects that cannot be read.
+    pub unreadable: Vec<Unreadable>,
     /// Every instance that it launched.
     pub instances: Vec<&'a Instance>,
     /// How well each region is known.
@@ -119,6 +124,17 @@ pub struct GroupView<'a> {
     pub problem: Option<&'a Problem>,
     /// What AWS told of types, images and so on.
     pub facts: &'a Facts,
+}
+
+/// A member that is stored and cannot be read. It may have an instance: nothing takes its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Its index.
+    pub index: u32,
+    /// Name of the object.
+    pub name: String,
+    /// UID of the object.
+    pub uid: String,
 }
 
 /// What is to be done about an array or a sweep.
@@ -298,6 +314,8 @@ impl Planner<'_> {
     fn is_sound(&mut self) -> bool {
         if let Some((reason, message)) = self.group.problem {
             self.stalled = Some((reason, message.to_owned()));
+            // Nobody tells us when a ConfigMap is made or corrected.
+            self.wake_at(READ_AGAIN.after(self.now));
             return false;
         }
         let Some(told) = &self.status.rows_digest else {

@@ -106,6 +106,22 @@ fn every_field_of_a_schedule_is_described_and_no_other() {
     assert_eq!(status, names(&schema["status"]));
 }
 
+#[test]
+fn every_field_of_arrays_and_sweeps_is_described_and_no_other() {
+    for (kind, page, heading) in [
+        ("sporearrays", "docs/arrays.md", "## Fields of an array"),
+        ("sporesweeps", "docs/sweeps.md", "## Fields of a sweep"),
+    ] {
+        let path = format!("charts/spore/files/crds/spore.host_{kind}.yaml");
+        let text = fs::read_to_string(layout::root().join(path)).unwrap();
+        let definition: Value = serde_saphyr::from_str(&text).unwrap();
+        let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        let fields = schema["properties"]["spec"]["properties"].as_object();
+        let fields = fields.unwrap().keys().cloned().collect();
+        assert_eq!(Page::read(page).first_column(heading), fields, "{kind}");
+    }
+}
+
 // ---- rights in AWS ----
 
 #[test]

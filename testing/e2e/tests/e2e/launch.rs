@@ -2,16 +2,15 @@
 
 use std::fs;
 
-use kube::api::ListParams;
 use serde_json::{Value, json};
 use spore_crds::{
-    State,
+    SporeSweep, State,
     conditions::{READY, SUCCEEDED},
 };
 use spore_e2e::{
     create, delete,
     ec2::{calls_by, instance_of},
-    ended, kstatus, kubectl, spores, told, until, until_finished, until_true,
+    ended, group, kstatus, kubectl, told, until, until_finished, until_true,
 };
 use spore_world::{Fault, When, World, WorldOptions, layout};
 
@@ -41,31 +40,29 @@ async fn a01_every_example_is_ready_within_seconds_of_kubectl_apply() {
     let world = World::start("examples").await.unwrap();
     let examples = layout::root().join("examples");
     kubectl(&world, &["apply", "-f", examples.to_str().unwrap()]).await;
-    let files = fs::read_dir(&examples).unwrap().count();
-    assert_eq!(
-        spores(&world)
-            .list(&ListParams::default())
-            .await
-            .unwrap()
-            .items
-            .len(),
-        files
-    );
-    let ready = [
-        "wait",
-        "sporeinstances",
-        "--all",
-        "--for=condition=Ready",
-        "--timeout=30s",
-    ];
-    let said = kubectl(&world, &ready).await;
-    assert_eq!(said.matches("condition met").count(), files, "{said}");
-    world
-        .kubectl(&["delete", "sporeinstances", "--all"])
-        .await
-        .unwrap()
-        .ok()
-        .unwrap();
+    let files = fs::read_dir(&examples).unwrap();
+    let files = files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap());
+    let files = files.collect::<Vec<_>>();
+    for kind in ["SporeInstance", "SporeArray"] {
+        let of_kind = |text: &&String| text.contains(&format!("kind: {kind}\n"));
+        let count = files.iter().filter(of_kind).count();
+        let ready = [
+            "wait",
+            kind,
+            "--all",
+            "--for=condition=Ready",
+            "--timeout=45s",
+        ];
+        let said = kubectl(&world, &ready).await;
+        assert!(
+            count > 0 && said.matches("condition met").count() >= count,
+            "{said}"
+        );
+    }
+    // A sweep is ready when its last rows run; before that it makes progress.
+    group::until::<SporeSweep>(&world, "alphas", "under way", |status| status.succeeded > 0).await;
+    let all = ["delete", "spa,spw,spi", "--all"];
+    world.kubectl(&all).await.unwrap().ok().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

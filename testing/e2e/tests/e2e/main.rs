@@ -6,10 +6,13 @@
     reason = "a test ends where what it needs is not there"
 )]
 
+mod arrays;
+mod batches;
 mod cluster;
 mod docs;
 mod ends;
 mod faults;
+mod groups;
 mod input;
 mod launch;
 mod locks;
@@ -18,4 +21,5 @@ mod plugin;
 mod request;
 mod rows;
 mod schedule;
+mod sweeps;
 mod unreadable;

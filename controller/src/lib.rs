@@ -37,6 +37,7 @@ pub mod plan;
 pub mod reconcile;
 pub mod serve;
 pub mod settings;
+pub mod terminate;
 pub mod unreadable;
 pub mod user_data;
 pub mod world;

@@ -9,14 +9,14 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource as _;
 use spore_core::tags::Kind;
 use spore_crds::SporeInstance;
 
 use crate::{
-    cloud::{CloudError, Instance, InstanceState},
+    cloud::{CloudError, Instance, InstanceState, Seek},
     facts::{Answer, Fact, Facts},
     plan::{LaunchOutcome, LaunchRecord, Problem, RegionView, View, launch},
     settings::{ABSENT_LISTS, Settings},
@@ -46,6 +46,8 @@ struct Inner {
     problems: HashMap<String, Problem>,
     owners: HashMap<Belonging, Owner>,
     facts: Facts,
+    /// What the next list of a region is to look for among instances that are gone.
+    sought: HashMap<String, HashSet<Seek>>,
 }
 
 /// To what an instance belongs: the UID of the object that launched it, and the index of the member.
@@ -71,12 +73,29 @@ struct Entry {
     missed: u32,
 }
 
+/// How long an instance that is gone is kept if nobody takes that in: as long as EC2 shows it.
+const GONE_KEPT: SignedDuration = SignedDuration::from_hours(1);
+
 impl Region {
-    /// Takes in a complete list that was begun at `begun`; returns the instances that changed.
+    /// Live instances that a list of everything present does not show. What became of them is to be
+    /// looked up before the list is taken in.
+    fn missing(&self, shown: &HashSet<&str>) -> HashSet<Seek> {
+        self.instances
+            .values()
+            .map(|entry| &entry.instance)
+            .filter(|instance| instance.state != InstanceState::Terminated)
+            .filter(|instance| !shown.contains(instance.id.as_str()))
+            .map(|instance| Seek::Instance(instance.id.clone()))
+            .collect()
+    }
+
+    /// Takes in a complete list that was begun at `begun`: everything present, and what was found of
+    /// that which was looked up. Returns the instances that changed.
     ///
     /// An instance that the list does not show is kept, unchanged, until it is missing from
-    /// [`ABSENT_LISTS`] lists and older than `absence`: EC2's lists lag. One that is gone already is
-    /// dropped at once.
+    /// [`ABSENT_LISTS`] lists and older than `absence`: EC2's lists lag. One that is gone is in no
+    /// list; it is kept until its owner has taken that in ([`World::taken_in`]), or for
+    /// [`GONE_KEPT`].
     pub fn apply(
         &mut self,
         list: Vec<Instance>,
@@ -100,10 +119,11 @@ impl Region {
         }
         let is_gone = |entry: &Entry| {
             let age = begun.duration_since(entry.instance.launched_at.unwrap_or(entry.known_at));
-            let lagging = age < jiff::SignedDuration::try_from(absence).unwrap_or_default();
-            entry.missed > 0
-                && (entry.instance.state == InstanceState::Terminated
-                    || (entry.missed >= ABSENT_LISTS && !lagging))
+            let lagging = age < SignedDuration::try_from(absence).unwrap_or_default();
+            if entry.instance.state == InstanceState::Terminated {
+                return begun.duration_since(entry.known_at) >= GONE_KEPT;
+            }
+            entry.missed >= ABSENT_LISTS && !lagging
         };
         let gone = self
             .instances
@@ -162,6 +182,27 @@ impl Region {
             },
         );
         true
+    }
+
+    /// Forgets instances of a member, or of whoever is none, that are gone.
+    fn drop_gone(&mut self, (uid, member): &Belonging, which: impl Fn(&Instance) -> bool) {
+        let ids = self.by_uid.get(uid).and_then(|members| members.get(member));
+        for id in ids.cloned().unwrap_or_default() {
+            let gone = self.instances.get(&id).is_some_and(|entry| {
+                entry.instance.state == InstanceState::Terminated && which(&entry.instance)
+            });
+            if gone && let Some(entry) = self.instances.remove(&id) {
+                self.unindex(&entry.instance);
+            }
+        }
+    }
+
+    /// Forgets all instances of an array or a sweep that are gone.
+    fn drop_all_gone(&mut self, uid: &str) {
+        let members = self.by_uid.get(uid).into_iter().flat_map(BTreeMap::keys);
+        for member in members.copied().collect::<Vec<_>>() {
+            self.drop_gone(&(uid.to_owned(), member), |_| true);
+        }
     }
 
     /// All instances that an object launched.
@@ -323,6 +364,34 @@ impl World {
         let inner = self.lock();
         let all = inner.regions.values().flat_map(|region| region.of(uid));
         all.filter(|instance| wanted(instance)).cloned().collect()
+    }
+
+    /// The next list of a region is to look for this among instances that are gone.
+    pub fn seek(&self, region: &str, what: Seek) {
+        let mut inner = self.lock();
+        let sought = inner.sought.entry(region.to_owned()).or_default();
+        sought.insert(what);
+    }
+
+    /// What must be looked up among instances that are gone before a list of those that are present
+    /// is complete: the live ones that it does not show, and what somebody seeks.
+    #[must_use]
+    pub fn missing(&self, region: &str, list: &[Instance]) -> HashSet<Seek> {
+        let mut inner = self.lock();
+        let sought = inner.sought.remove(region).unwrap_or_default();
+        let shown = list
+            .iter()
+            .map(|instance| instance.id.as_str())
+            .collect::<HashSet<_>>();
+        let known = inner.regions.get(region);
+        let mut missing = known
+            .map(|region| region.missing(&shown))
+            .unwrap_or_default();
+        missing.extend(sought.into_iter().filter(|what| match what {
+            Seek::Instance(id) => !shown.contains(id.as_str()),
+            Seek::Launch(_) => true,
+        }));
+        missing
     }
 
     /// Takes in a complete list; returns the owners of what changed.
@@ -515,10 +584,27 @@ impl World {
         self.lock().problems.remove(uid);
     }
 
+    /// The status of a spore says that its instance is gone: nobody needs to see that instance more.
+    pub fn taken_in(&self, spore: &SporeInstance) {
+        let instance = spore.status.as_ref().and_then(|s| s.instance.as_ref());
+        let Some(gone) = instance.filter(|instance| {
+            instance.state.as_deref() == Some(InstanceState::Terminated.as_str())
+        }) else {
+            return;
+        };
+        let belonging = belonging(spore);
+        for region in self.lock().regions.values_mut() {
+            region.drop_gone(&belonging, |instance| instance.id == gone.id);
+        }
+    }
+
     /// An array or a sweep is gone.
     pub fn forget_group(&self, metadata: &ObjectMeta) {
         let mut inner = self.lock();
         if let Some(uid) = &metadata.uid {
+            for region in inner.regions.values_mut() {
+                region.drop_all_gone(uid);
+            }
             inner.problems.remove(uid);
             inner.owners.remove(&(uid.clone(), None));
         }
@@ -535,7 +621,15 @@ impl World {
         if let Some(uid) = &spore.metadata.uid {
             inner.problems.remove(uid);
         }
-        inner.owners.remove(&belonging(spore));
+        let belonging = belonging(spore);
+        inner.owners.remove(&belonging);
+        let attempt = spore.spec.member.as_ref().map(|member| member.attempt);
+        for region in inner.regions.values_mut() {
+            // A later attempt's may be gone too; its own object has not taken that in.
+            region.drop_gone(&belonging, |instance| {
+                attempt.is_none_or(|attempt| instance.identity.attempt <= attempt)
+            });
+        }
         if let Some(launch) = spore
             .status
             .as_ref()

@@ -21,13 +21,27 @@ use crate::{
 /// Most instances on one page of DescribeInstances (EC2 API Reference).
 const PAGE: i32 = 1_000;
 
-/// A complete list of the instances of this cluster in one region.
+/// Most values of one filter (EC2 API Reference, DescribeInstances).
+pub const FILTER_VALUES: usize = 200;
+
+/// Every state but `terminated`.
+const NOT_GONE: [&str; 5] = ["pending", "running", "stopping", "stopped", "shutting-down"];
+
+/// What a list showed.
 #[derive(Debug)]
 pub struct Listed {
-    /// Every instance, gone ones too for as long as EC2 shows them.
+    /// The instances.
     pub instances: Vec<Instance>,
     /// How many calls it took.
     pub pages: u32,
+}
+
+impl Listed {
+    /// Adds what another call showed.
+    pub fn extend(&mut self, other: Self) {
+        self.instances.extend(other.instances);
+        self.pages += other.pages;
+    }
 }
 
 /// A RunInstances call.
@@ -66,11 +80,52 @@ impl<'a> From<&'a Batch> for Run<'a> {
 }
 
 impl Aws {
-    /// Lists every instance of this cluster in a region.
+    /// Lists every instance of this cluster in a region that is not gone. EC2 shows those that are for
+    /// an hour more: after a large sweep they would be many times as many as those that live.
     ///
     /// # Errors
     /// If any page cannot be had: half a list is none.
     pub async fn list(&self, region: &str, cluster_uid: &str) -> Result<Listed, CloudError> {
+        let states = NOT_GONE.map(str::to_owned).to_vec();
+        let present = any_of("instance-state-name", states);
+        self.describe(region, cluster_uid, present).await
+    }
+
+    /// Looks for instances of this cluster in whatever state, at most [`FILTER_VALUES`]. What EC2 does
+    /// not know is left out of the answer.
+    ///
+    /// # Errors
+    /// If any page cannot be had.
+    pub async fn look_up(
+        &self,
+        region: &str,
+        cluster_uid: &str,
+        ids: Vec<String>,
+    ) -> Result<Listed, CloudError> {
+        self.describe(region, cluster_uid, any_of("instance-id", ids))
+            .await
+    }
+
+    /// Looks for the instances of launches, as [`Self::look_up`] does.
+    ///
+    /// # Errors
+    /// If any page cannot be had.
+    pub async fn look_up_launches(
+        &self,
+        region: &str,
+        cluster_uid: &str,
+        tokens: Vec<String>,
+    ) -> Result<Listed, CloudError> {
+        self.describe(region, cluster_uid, any_of("client-token", tokens))
+            .await
+    }
+
+    async fn describe(
+        &self,
+        region: &str,
+        cluster_uid: &str,
+        which: Filter,
+    ) -> Result<Listed, CloudError> {
         const CALL: &str = "DescribeInstances";
         let ec2 = &self.clients(CALL, region)?.ec2;
         let (mut instances, mut pages, mut next) = (Vec::new(), 0, None);
@@ -78,6 +133,7 @@ impl Aws {
             let reply = ec2
                 .describe_instances()
                 .filters(filter(&format!("tag:{}", tags::CLUSTER), cluster_uid))
+                .filters(which.clone())
                 .max_results(PAGE)
                 .set_next_token(next)
                 .send()
@@ -392,6 +448,13 @@ fn metadata_options() -> InstanceMetadataOptionsRequest {
 
 pub(super) fn filter(name: &str, value: &str) -> Filter {
     Filter::builder().name(name).values(value).build()
+}
+
+fn any_of(name: &str, values: Vec<String>) -> Filter {
+    Filter::builder()
+        .name(name)
+        .set_values(Some(values))
+        .build()
 }
 
 fn tag(key: &str, value: &str) -> Tag {

@@ -11,7 +11,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_smithy_http_client::tls;
 
-pub use ec2::Run;
+pub use ec2::{FILTER_VALUES, Listed, Run};
 pub use leftovers::{Leftover, LeftoverKind};
 
 use crate::{

@@ -39,6 +39,7 @@ impl Groups {
                 GroupAction::Learn(_)
                 | GroupAction::Terminate { .. }
                 | GroupAction::Tell { .. }
+                | GroupAction::Seek { .. }
                 | GroupAction::Forget { .. }
                 | GroupAction::Note(_) => rest.push(action),
             }
@@ -73,6 +74,10 @@ impl Groups {
                 let uid = object.uid().unwrap_or_default();
                 let result = ctx.tell(&region, &instance_ids, &tags).await;
                 self.settle(&uid, result)
+            }
+            GroupAction::Seek { region, what } => {
+                ctx.world.seek(&region, what);
+                false
             }
             GroupAction::Forget { token } => {
                 ctx.world.closed(&token);

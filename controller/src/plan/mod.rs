@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use spore_crds::{Launch, SporeInstanceStatus};
 
 use crate::{
-    cloud::{CloudError, Instance},
+    cloud::{CloudError, Instance, Seek},
     facts::{Fact, Facts},
 };
 
@@ -143,6 +143,13 @@ pub enum Action {
         instance_id: String,
         /// The deadline.
         deadline: Timestamp,
+    },
+    /// Look among instances that are gone, with the next list.
+    Seek {
+        /// Where.
+        region: String,
+        /// For what.
+        what: Seek,
     },
     /// Publish an Event.
     Note(Note),

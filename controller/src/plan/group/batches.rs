@@ -143,6 +143,7 @@ impl Planner<'_> {
     ) -> Option<Batch> {
         let mismatch = error.code.as_deref() == Some("IdempotentParameterMismatch");
         if (record.unclear || mismatch) && !self.is_absent(&batch, record) {
+            self.seek(&batch);
             self.look_again();
             self.waiting = Some((
                 "LaunchUnclear",
@@ -248,6 +249,7 @@ impl Planner<'_> {
             }
             return None;
         }
+        self.seek(&batch);
         self.look_again();
         Some(batch)
     }
@@ -259,7 +261,7 @@ impl Planner<'_> {
             // Its instances are terminated with all others.
             return None;
         }
-        let mut open = false;
+        let (mut open, mut unseen) = (false, false);
         for index in batch.members.clone().iter() {
             let current = self
                 .children
@@ -277,7 +279,8 @@ impl Planner<'_> {
             if known {
                 continue;
             }
-            if self.vanished(&batch, index) {
+            let seen = self.sees(&batch, index);
+            if !seen && self.is_certain(&batch) {
                 batch.members.remove(index);
                 let outcome = Outcome {
                     failure: Some(FailureReason::EndedOutside),
@@ -287,6 +290,7 @@ impl Planner<'_> {
                 self.record(index, None, &outcome);
                 continue;
             }
+            unseen |= !seen;
             open = true;
             if current.is_none() && *made < OBJECTS_AT_ONCE {
                 *made += self.create(&batch, index);
@@ -295,20 +299,24 @@ impl Planner<'_> {
         if !open {
             return None;
         }
+        if unseen {
+            self.seek(&batch);
+        }
         self.wake_at(Duration::from_secs(1).after(self.now));
         Some(batch)
     }
 
-    /// Whether the instance of a member was given and is certainly not there any more.
-    fn vanished(&self, batch: &Batch, index: u32) -> bool {
-        let mut instances = self.view.instances.iter();
-        let seen = instances.any(|instance| {
+    /// Whether the instance of a member is known.
+    fn sees(&self, batch: &Batch, index: u32) -> bool {
+        self.view.instances.iter().any(|instance| {
             instance.member == Some(index) && instance.client_token.as_deref() == Some(&batch.token)
-        });
-        !seen
-            && self
-                .region_view(&batch.plan.region)
-                .proves_absence(batch.decided_at, self.settings.absence)
+        })
+    }
+
+    /// Whether an instance of a launch that is not seen is certainly not there any more.
+    fn is_certain(&self, batch: &Batch) -> bool {
+        self.region_view(&batch.plan.region)
+            .proves_absence(batch.decided_at, self.settings.absence)
     }
 
     /// Creates the object of a member. Says how many objects that makes.

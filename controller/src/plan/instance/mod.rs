@@ -25,7 +25,7 @@ use super::{
     stage::{self, Stage},
 };
 use crate::{
-    cloud::{Class, Instance, InstanceState},
+    cloud::{Class, Instance, InstanceState, Seek},
     settings::Settings,
 };
 
@@ -264,6 +264,12 @@ impl Planner<'_> {
     }
 
     /// The inventory wakes us on changes; this is for the case that nothing ever shows up.
+    /// Has what is not seen looked for among instances that are gone.
+    fn seek(&mut self, what: Seek) {
+        let region = self.region();
+        self.actions.push(Action::Seek { region, what });
+    }
+
     fn look_again(&mut self) {
         self.wake_at(Duration::from_secs(5).after(self.now));
     }

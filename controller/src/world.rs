@@ -1,15 +1,17 @@
 //! What this process knows of the world: EC2's instances, its own calls, AWS's answers.
 //!
 //! One lock, held only to look or to write, never over a call. The rules by which knowledge changes
-//! are in [`Region::apply`] and are pure.
+//! are in [`Region`] and are pure.
+
+mod region;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource as _;
 use spore_core::tags::Kind;
@@ -18,9 +20,11 @@ use spore_crds::SporeInstance;
 use crate::{
     cloud::{CloudError, Instance, InstanceState, Seek},
     facts::{Answer, Fact, Facts},
-    plan::{LaunchOutcome, LaunchRecord, Problem, RegionView, View, launch},
-    settings::{ABSENT_LISTS, Settings},
+    plan::{LaunchOutcome, LaunchRecord, Problem, View, launch},
+    settings::Settings,
 };
+
+pub use self::region::Region;
 
 /// An object to look at again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -52,198 +56,6 @@ struct Inner {
 
 /// To what an instance belongs: the UID of the object that launched it, and the index of the member.
 type Belonging = (String, Option<u32>);
-
-/// What is known of one region.
-#[derive(Debug, Default)]
-pub struct Region {
-    instances: HashMap<String, Entry>,
-    /// Ids by the UID of the object that launched them, then by index.
-    by_uid: HashMap<String, BTreeMap<Option<u32>, Vec<String>>>,
-    lists: VecDeque<Timestamp>,
-    first_list: Option<Timestamp>,
-    error: Option<CloudError>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    instance: Instance,
-    /// When we last learned of it: a list begun earlier knows less.
-    known_at: Timestamp,
-    /// Complete lists in a row that did not show it.
-    missed: u32,
-}
-
-/// How long an instance that is gone is kept if nobody takes that in: as long as EC2 shows it.
-const GONE_KEPT: SignedDuration = SignedDuration::from_hours(1);
-
-impl Region {
-    /// Live instances that a list of everything present does not show. What became of them is to be
-    /// looked up before the list is taken in.
-    fn missing(&self, shown: &HashSet<&str>) -> HashSet<Seek> {
-        self.instances
-            .values()
-            .map(|entry| &entry.instance)
-            .filter(|instance| instance.state != InstanceState::Terminated)
-            .filter(|instance| !shown.contains(instance.id.as_str()))
-            .map(|instance| Seek::Instance(instance.id.clone()))
-            .collect()
-    }
-
-    /// Takes in a complete list that was begun at `begun`: everything present, and what was found of
-    /// that which was looked up. Returns the instances that changed.
-    ///
-    /// An instance that the list does not show is kept, unchanged, until it is missing from
-    /// [`ABSENT_LISTS`] lists and older than `absence`: EC2's lists lag. One that is gone is in no
-    /// list; it is kept until its owner has taken that in ([`World::taken_in`]), or for
-    /// [`GONE_KEPT`].
-    pub fn apply(
-        &mut self,
-        list: Vec<Instance>,
-        begun: Timestamp,
-        absence: Duration,
-    ) -> Vec<Instance> {
-        self.error = None;
-        self.first_list.get_or_insert(begun);
-        self.lists.push_back(begun);
-        while self.lists.len() > ABSENT_LISTS as usize {
-            self.lists.pop_front();
-        }
-        let mut changed = Vec::new();
-        for entry in self.instances.values_mut() {
-            entry.missed += 1;
-        }
-        for instance in list {
-            if self.put(instance.clone(), begun) {
-                changed.push(instance);
-            }
-        }
-        let is_gone = |entry: &Entry| {
-            let age = begun.duration_since(entry.instance.launched_at.unwrap_or(entry.known_at));
-            let lagging = age < SignedDuration::try_from(absence).unwrap_or_default();
-            if entry.instance.state == InstanceState::Terminated {
-                return begun.duration_since(entry.known_at) >= GONE_KEPT;
-            }
-            entry.missed >= ABSENT_LISTS && !lagging
-        };
-        let gone = self
-            .instances
-            .iter()
-            .filter(|(_, e)| is_gone(e))
-            .map(|(id, _)| id.clone())
-            .collect::<Vec<_>>();
-        for id in gone {
-            if let Some(entry) = self.instances.remove(&id) {
-                self.unindex(&entry.instance);
-                changed.push(entry.instance);
-            }
-        }
-        changed
-    }
-
-    fn unindex(&mut self, instance: &Instance) {
-        let uid = &instance.identity.uid;
-        let Some(members) = self.by_uid.get_mut(uid) else {
-            return;
-        };
-        if let Some(ids) = members.get_mut(&instance.member) {
-            ids.retain(|other| *other != instance.id);
-            if ids.is_empty() {
-                members.remove(&instance.member);
-            }
-        }
-        if members.is_empty() {
-            self.by_uid.remove(uid);
-        }
-    }
-
-    /// Takes in one instance as it was at `at`; says whether that is news.
-    fn put(&mut self, instance: Instance, at: Timestamp) -> bool {
-        if let Some(entry) = self.instances.get_mut(&instance.id) {
-            entry.missed = 0;
-            if at < entry.known_at || entry.instance.state == InstanceState::Terminated {
-                return false;
-            }
-            entry.known_at = at;
-            if entry.instance == instance {
-                return false;
-            }
-            entry.instance = instance;
-            return true;
-        }
-        let members = self.by_uid.entry(instance.identity.uid.clone());
-        let ids = members.or_default().entry(instance.member).or_default();
-        ids.push(instance.id.clone());
-        self.instances.insert(
-            instance.id.clone(),
-            Entry {
-                instance,
-                known_at: at,
-                missed: 0,
-            },
-        );
-        true
-    }
-
-    /// Forgets instances of a member, or of whoever is none, that are gone.
-    fn drop_gone(&mut self, (uid, member): &Belonging, which: impl Fn(&Instance) -> bool) {
-        let ids = self.by_uid.get(uid).and_then(|members| members.get(member));
-        for id in ids.cloned().unwrap_or_default() {
-            let gone = self.instances.get(&id).is_some_and(|entry| {
-                entry.instance.state == InstanceState::Terminated && which(&entry.instance)
-            });
-            if gone && let Some(entry) = self.instances.remove(&id) {
-                self.unindex(&entry.instance);
-            }
-        }
-    }
-
-    /// Forgets all instances of an array or a sweep that are gone.
-    fn drop_all_gone(&mut self, uid: &str) {
-        let members = self.by_uid.get(uid).into_iter().flat_map(BTreeMap::keys);
-        for member in members.copied().collect::<Vec<_>>() {
-            self.drop_gone(&(uid.to_owned(), member), |_| true);
-        }
-    }
-
-    /// All instances that an object launched.
-    pub fn of(&self, uid: &str) -> impl Iterator<Item = &Instance> {
-        let members = self.by_uid.get(uid).into_iter();
-        self.known(members.flat_map(BTreeMap::values).flatten())
-    }
-
-    /// The instances of one member, in all its attempts.
-    fn of_member(&self, uid: &str, index: u32) -> impl Iterator<Item = &Instance> {
-        let members = self.by_uid.get(uid);
-        self.known(
-            members
-                .and_then(|members| members.get(&Some(index)))
-                .into_iter()
-                .flatten(),
-        )
-    }
-
-    fn known<'a>(
-        &'a self,
-        ids: impl Iterator<Item = &'a String>,
-    ) -> impl Iterator<Item = &'a Instance> {
-        ids.filter_map(|id| self.instances.get(id).map(|entry| &entry.instance))
-    }
-
-    /// Every instance.
-    pub fn instances(&self) -> impl Iterator<Item = &Instance> {
-        self.instances.values().map(|entry| &entry.instance)
-    }
-
-    /// How well it is known.
-    #[must_use]
-    pub fn view(&self) -> RegionView {
-        RegionView {
-            lists: self.lists.iter().copied().collect(),
-            first_list: self.first_list,
-            error: self.error.clone(),
-        }
-    }
-}
 
 /// What is known of an array or a sweep.
 #[derive(Debug)]

@@ -4,6 +4,7 @@ mod ec2;
 pub(crate) mod error;
 mod iam;
 mod leftovers;
+mod list;
 mod ssm;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -11,8 +12,9 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_smithy_http_client::tls;
 
-pub use ec2::{FILTER_VALUES, Listed, Run};
+pub use ec2::Run;
 pub use leftovers::{Leftover, LeftoverKind};
+pub use list::{FILTER_VALUES, Listed};
 
 use crate::{
     cloud::{Class, CloudError},

@@ -19,6 +19,8 @@ use crate::{
     clock::progress,
     ec2,
     figure::{Figure, Wanted},
+    kubernetes,
+    process::cpu_seconds,
     stage::{NAMESPACE, Stage},
 };
 
@@ -50,6 +52,9 @@ pub(crate) async fn measure(wanted: &Wanted) -> Result<()> {
 
     progress(&format!("array: {MEMBERS} members"));
     stage.sim.reset_calls().await?;
+    let pid = stage.controller.pid().context("the controller died")?;
+    let writes = kubernetes::writes(&stage.client).await?;
+    let used = cpu_seconds(pid)?;
     let begun = Instant::now();
     let array = create(&stage, "array", MEMBERS).await?;
     let launched = async {
@@ -62,7 +67,11 @@ pub(crate) async fn measure(wanted: &Wanted) -> Result<()> {
     };
     let (launched, objects) = future::try_join(launched, objects).await?;
     let calls = stage.sim.calls().await?.counts;
-    progress(&format!("array: calls: {calls:?}"));
+    progress(&format!(
+        "array: calls to EC2: {calls:?}; writes to Kubernetes: {}; processor time: {:.1} s",
+        kubernetes::writes(&stage.client).await? - writes,
+        cpu_seconds(pid)? - used
+    ));
     one_each(&stage, &array).await?;
 
     let mutating = calls.iter().filter(|(api, _)| ec2::is_mutating(api));

@@ -19,7 +19,8 @@ use tokio::time::{Instant, sleep};
 use crate::{
     clock::{now, progress},
     figure::{Figure, Wanted},
-    process::resident_mb,
+    kubernetes,
+    process::{cpu_seconds, resident_mb},
     stage::{NAMESPACE, Stage},
 };
 
@@ -184,7 +185,10 @@ async fn follow(
             ensure!(done == rows, "{done} of {rows} rows have succeeded");
             let tenth = at_tenth.context("the sweep was never looked at on its way")?;
             progress(&format!(
-                "sweep: {tenth:.1} MB at a tenth, at most {peak:.1} MB"
+                "sweep: {tenth:.1} MB at a tenth, at most {peak:.1} MB; writes to Kubernetes: {}; processor time: {:.1} s; calls to EC2: {:?}",
+                kubernetes::writes(&stage.client).await?,
+                cpu_seconds(pid)?,
+                stage.sim.calls().await?.counts
             ));
             return Ok((peak - tenth, largest));
         }

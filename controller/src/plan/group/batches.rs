@@ -12,17 +12,25 @@ use crate::{
 /// How long a launch of a predecessor may be replayed; see `plan/instance/open.rs`.
 const REPLAY_WINDOW: Duration = Duration::from_secs(12 * 3_600);
 
-/// Objects made in one pass: few enough that the next launch call does not wait for them.
-const OBJECTS_AT_ONCE: usize = 64;
+/// Objects made in one round while a launch is to be called: few enough that the call does not wait for
+/// them, even on a slow API server.
+const OBJECTS_BESIDE_LAUNCHES: usize = 16;
+/// Objects made in one round otherwise.
+const OBJECTS_AT_ONCE: usize = 512;
 
 impl Planner<'_> {
     /// Follows every open launch call.
     pub(super) fn follow_batches(&mut self) {
-        let mut made = 0;
+        let launching = self.status.batches.iter().any(|b| b.placed.is_none());
+        let mut free = if launching {
+            OBJECTS_BESIDE_LAUNCHES
+        } else {
+            OBJECTS_AT_ONCE
+        };
         for batch in std::mem::take(&mut self.status.batches) {
             let token = batch.token.clone();
             let kept = match batch.placed {
-                Some(_) => self.placed(batch, &mut made),
+                Some(_) => self.placed(batch, &mut free),
                 None if self.must_not_launch() => self.withdraw(batch),
                 None => self.unplaced(batch),
             };
@@ -256,7 +264,7 @@ impl Planner<'_> {
 
     /// Makes the objects of members that EC2 gave; closes the line once all of them know their
     /// instance.
-    fn placed(&mut self, mut batch: Batch, made: &mut usize) -> Option<Batch> {
+    fn placed(&mut self, mut batch: Batch, free: &mut usize) -> Option<Batch> {
         if self.group.metadata.deletion_timestamp.is_some() {
             // Its instances are terminated with all others.
             return None;
@@ -292,8 +300,8 @@ impl Planner<'_> {
             }
             unseen |= !seen;
             open = true;
-            if current.is_none() && *made < OBJECTS_AT_ONCE {
-                *made += self.create(&batch, index);
+            if current.is_none() && *free > 0 {
+                *free -= self.create(&batch, index);
             }
         }
         if !open {

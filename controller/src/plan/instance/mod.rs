@@ -199,7 +199,11 @@ impl Planner<'_> {
         if self.status.ended.is_some() {
             return;
         }
-        self.note(false, reason.as_str(), "End", message.clone());
+        // That the work of a member is done is told of all members at once, by what launched them: a
+        // large sweep would fill the cluster with Events.
+        if !(self.spore.spec.member.is_some() && reason == EndReason::Completed) {
+            self.note(false, reason.as_str(), "End", message.clone());
+        }
         let at = launch::whole_second(self.now);
         self.status.ended = Some(Ended {
             reason: reason.to_string(),

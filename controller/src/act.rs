@@ -21,6 +21,7 @@ use crate::{
     limiter::Call,
     plan::{Action, LaunchOutcome, Note},
     reconcile::Context,
+    terminate::{Refusal, States},
 };
 
 impl Context {
@@ -54,6 +55,10 @@ impl Context {
             } => {
                 self.change(spore, &region, &instance_id, Change::Deadline(deadline))
                     .await
+            }
+            Action::Seek { region, what } => {
+                self.world.seek(&region, what);
+                false
             }
             Action::Note(note) => {
                 self.publish(spore, note).await;
@@ -144,18 +149,31 @@ impl Context {
     /// # Errors
     /// As EC2 says; [`Class::Throttle`] if the limiter holds the call back.
     pub(crate) async fn terminate(&self, region: &str, ids: &[String]) -> Result<(), CloudError> {
+        let result = self.terminate_some(region, ids).await;
+        result.map(drop).map_err(|refusal| match refusal {
+            Refusal::Failed(error) => error,
+            Refusal::Later(_) => held_back("TerminateInstances", region),
+        })
+    }
+
+    /// One call of TerminateInstances.
+    async fn terminate_some(&self, region: &str, ids: &[String]) -> Result<States, Refusal> {
         let count = u32::try_from(ids.len()).unwrap_or(u32::MAX);
-        self.admit(region, Call::Terminate, count, "TerminateInstances")?;
+        self.limiter
+            .take(region, Call::Terminate, count, (self.clock)())
+            .map_err(Refusal::Later)?;
         let gone = self.aws.terminate(region, ids).await;
-        let states =
-            gone.inspect_err(|error| self.after_failure(region, Call::Terminate, error))?;
+        let states = gone.map_err(|error| {
+            self.after_failure(region, Call::Terminate, &error);
+            Refusal::Failed(error)
+        })?;
         let now = (self.clock)();
-        for (id, state) in states {
+        for (id, state) in &states {
             self.world
-                .change(region, &id, now, |known| known.state = state);
+                .change(region, id, now, |known| known.state = *state);
         }
         self.inventory.hurry(region);
-        Ok(())
+        Ok(states)
     }
 
     /// Writes tags onto instances, if the limiter admits it.
@@ -168,7 +186,9 @@ impl Context {
         ids: &[String],
         tags: &Tags,
     ) -> Result<(), CloudError> {
-        self.admit(region, Call::Tag, 0, "CreateTags")?;
+        self.limiter
+            .take(region, Call::Tag, 0, (self.clock)())
+            .map_err(|_| held_back("CreateTags", region))?;
         let told = self.aws.tag(region, ids, tags).await;
         told.inspect_err(|error| self.after_failure(region, Call::Tag, error))?;
         let now = (self.clock)();
@@ -181,21 +201,11 @@ impl Context {
         Ok(())
     }
 
-    fn admit(
-        &self,
-        region: &str,
-        call: Call,
-        instances: u32,
-        name: &'static str,
-    ) -> Result<(), CloudError> {
-        let taken = self.limiter.take(region, call, instances, (self.clock)());
-        taken.map_err(|_| CloudError {
-            call: name,
-            region: region.to_owned(),
-            class: Class::Throttle,
-            code: None,
-            message: "EC2 admits no more calls of this kind for now".into(),
-        })
+    /// Our limiter holds a call for a spore back.
+    fn held_back(&self, uid: &str, region: &str, change: Change, until: Timestamp) -> bool {
+        let error = held_back(change.name(), region);
+        self.world.failed(uid, error, Some(until), (self.clock)());
+        true
     }
 
     async fn change(
@@ -207,26 +217,31 @@ impl Context {
     ) -> bool {
         let uid = spore.uid().unwrap_or_default();
         let call = change.call();
-        if let Err(until) = self.limiter.take(region, call, 1, (self.clock)()) {
-            let error = CloudError {
-                call: change.name(),
-                region: region.to_owned(),
-                class: Class::Throttle,
-                code: None,
-                message: "EC2 admits no more calls of this kind for now".into(),
-            };
-            self.world.failed(&uid, error, Some(until), (self.clock)());
-            return true;
+        // A termination shares its call with others, which takes the tokens for all of them.
+        let taken = match change {
+            Change::Terminate => Ok(()),
+            Change::Stop | Change::Deadline(_) => {
+                self.limiter.take(region, call, 1, (self.clock)())
+            }
+        };
+        if let Err(until) = taken {
+            return self.held_back(&uid, region, change, until);
         }
         let result = match change {
-            Change::Terminate => self
-                .aws
-                .terminate(region, &[instance_id.to_owned()])
-                .await
-                .map(|states| {
-                    let state = states.first().map(|(_, state)| *state);
-                    Known::State(state.unwrap_or(InstanceState::ShuttingDown))
-                }),
+            Change::Terminate => {
+                let one = self
+                    .terminations
+                    .one(region, instance_id, |ids| async move {
+                        self.terminate_some(region, &ids).await
+                    });
+                match one.await {
+                    Ok(state) => Ok(Known::State(state)),
+                    Err(Refusal::Later(until)) => {
+                        return self.held_back(&uid, region, change, until);
+                    }
+                    Err(Refusal::Failed(error)) => Err(error),
+                }
+            }
             Change::Stop => self.aws.stop(region, instance_id).await.map(Known::State),
             Change::Deadline(at) => self
                 .aws
@@ -253,7 +268,9 @@ impl Context {
                     })
             }
             Err(error) => {
-                self.after_failure(region, call, &error);
+                if !matches!(change, Change::Terminate) {
+                    self.after_failure(region, call, &error);
+                }
                 self.world.failed(&uid, error, None, now);
                 true
             }
@@ -298,6 +315,17 @@ impl Context {
         if let Err(error) = self.recorder.publish(&event, &spore.object_ref(&())).await {
             tracing::warn!(spore = %spore.name_any(), reason, %error, "event not published");
         }
+    }
+}
+
+/// What is told of a call that our limiter holds back.
+fn held_back(call: &'static str, region: &str) -> CloudError {
+    CloudError {
+        call,
+        region: region.to_owned(),
+        class: Class::Throttle,
+        code: None,
+        message: "EC2 admits no more calls of this kind for now".into(),
     }
 }
 

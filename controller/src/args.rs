@@ -35,12 +35,13 @@ use crate::{
     collector::{Collector, Mode, Parents},
     group::{self, Collection, Groups},
     inventory::{Inventory, Watch},
-    limiter::Limiter,
+    limiter::{self, CallLimits, Limiter},
     metrics::Metrics,
     reconcile::{self, Context},
     schedule,
     serve::{self, Health},
     settings::{AgentSource, Settings},
+    terminate::Terminations,
     unreadable::Readable,
     world::{Owner, World},
 };
@@ -102,6 +103,12 @@ pub struct Args {
     /// How long an instance may be missing from EC2's lists until it counts as gone.
     #[arg(long, default_value = "5m")]
     absence: Duration,
+
+    /// How many calls EC2 admits, for an account with raised limits: for one API, how many requests and
+    /// how many instances at once and then each second, as `RunInstances=requests:5/2,resources:1000/2`.
+    /// May be repeated. Left out: EC2's defaults.
+    #[arg(long, value_name = "API=requests:BURST/RATE,resources:BURST/RATE")]
+    ec2_limits: Vec<CallLimits>,
 
     /// Whether resources without a living parent are collected.
     #[arg(long, value_enum, default_value_t = Mode::On)]
@@ -175,6 +182,7 @@ impl Args {
             deadline_grace,
             power_off_grace,
             absence,
+            ec2_limits,
             orphan_collection,
             orphan_interval,
             http_listen,
@@ -183,6 +191,7 @@ impl Args {
             log_format,
             log_level,
         } = self;
+        limiter::check(&ec2_limits).context("--ec2-limits")?;
         start_log(log_format, &log_level)?;
         let metrics = Arc::new(Metrics::default());
         let ready = Arc::new(AtomicBool::new(false));
@@ -220,7 +229,8 @@ impl Args {
             aws: Aws::new(&settings.regions, metrics.clone()).await,
             world: World::default(),
             inventory: Inventory::new(&settings.regions),
-            limiter: Limiter::default(),
+            limiter: Limiter::new(&ec2_limits),
+            terminations: Terminations::default(),
             recorder: Recorder::new(
                 client.clone(),
                 Reporter {

@@ -47,6 +47,15 @@ pub struct Instance {
     pub keep: bool,
 }
 
+/// What is looked for among instances that are gone, which lists leave out.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Seek {
+    /// The instance with this id.
+    Instance(String),
+    /// Every instance that this launch made, by its ClientToken.
+    Launch(String),
+}
+
 /// A life-cycle state of an instance, in EC2's own words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum InstanceState {

@@ -40,6 +40,7 @@ pub mod reconcile;
 pub mod schedule;
 pub mod serve;
 pub mod settings;
+pub mod terminate;
 pub mod unreadable;
 pub mod user_data;
 pub mod world;

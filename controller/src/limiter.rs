@@ -6,9 +6,13 @@
 //! buckets), the bucket is emptied and refills at half the speed, recovering over [`RECOVERY`].
 //!
 //! Sizes: Amazon EC2 Developer Guide, "Request throttling for the Amazon EC2 API", defaults of an
-//! account in one region.
+//! account in one region; [`CallLimits`] tells those of an account with raised limits.
+
+mod limits;
 
 use std::{collections::HashMap, sync::Mutex, time::Duration};
+
+pub use limits::{CallLimits, InvalidLimits, check};
 
 use jiff::Timestamp;
 
@@ -32,7 +36,8 @@ pub enum Call {
 /// For how long a throttled bucket refills at half the speed.
 pub const RECOVERY: Duration = Duration::from_secs(30);
 
-#[derive(Clone, Copy, Debug)]
+/// The size of a bucket.
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Size {
     most: f64,
     per_second: f64,
@@ -129,9 +134,19 @@ struct Buckets {
 #[derive(Debug, Default)]
 pub struct Limiter {
     buckets: Mutex<HashMap<(String, Call), Buckets>>,
+    raised: HashMap<Call, CallLimits>,
 }
 
 impl Limiter {
+    /// Buckets of EC2's default sizes, but for these calls.
+    #[must_use]
+    pub fn new(raised: &[CallLimits]) -> Self {
+        Self {
+            buckets: Mutex::default(),
+            raised: raised.iter().map(|limits| (limits.call, *limits)).collect(),
+        }
+    }
+
     /// Takes the tokens for one call that touches `instances` instances.
     ///
     /// # Errors
@@ -186,12 +201,16 @@ impl Limiter {
             .buckets
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let buckets = all
-            .entry((region.to_owned(), call))
-            .or_insert_with(|| Buckets {
-                requests: Bucket::full(call.requests(), now),
-                resources: call.resources().map(|size| Bucket::full(size, now)),
-            });
+        let buckets = all.entry((region.to_owned(), call)).or_insert_with(|| {
+            let raised = self.raised.get(&call);
+            let requests = raised.and_then(|limits| limits.requests);
+            let resources = raised.and_then(|limits| limits.resources);
+            let resources = resources.or_else(|| call.resources());
+            Buckets {
+                requests: Bucket::full(requests.unwrap_or_else(|| call.requests()), now),
+                resources: resources.map(|size| Bucket::full(size, now)),
+            }
+        });
         buckets.requests.refill(now);
         if let Some(resources) = &mut buckets.resources {
             resources.refill(now);

@@ -21,6 +21,7 @@ use crate::{
     metrics::Metrics,
     plan::{Action, Plan, instance},
     settings::Settings,
+    terminate::Terminations,
     world::{Owner, World, parent},
 };
 
@@ -40,6 +41,8 @@ pub struct Context {
     pub inventory: Inventory,
     /// EC2's call budget.
     pub limiter: Limiter,
+    /// Terminations that wait to be made together.
+    pub terminations: Terminations,
     /// The operator's decisions.
     pub settings: Settings,
     /// Publishes Events.
@@ -139,6 +142,7 @@ async fn pass(mut spore: SporeInstance, ctx: Arc<Context>) -> Result<Requeue, Er
         }
         if !again {
             ctx.metrics.reconciled("settled");
+            ctx.world.taken_in(&spore);
             ctx.wake_parent(&spore);
             return Ok(requeue(wake, now));
         }

@@ -1,10 +1,12 @@
 //! What this process knows of the world: EC2's instances, its own calls, AWS's answers.
 //!
 //! One lock, held only to look or to write, never over a call. The rules by which knowledge changes
-//! are in [`Region::apply`] and are pure.
+//! are in [`Region`] and are pure.
+
+mod region;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -16,11 +18,13 @@ use spore_core::tags::Kind;
 use spore_crds::SporeInstance;
 
 use crate::{
-    cloud::{CloudError, Instance, InstanceState},
+    cloud::{CloudError, Instance, InstanceState, Seek},
     facts::{Answer, Fact, Facts},
-    plan::{LaunchOutcome, LaunchRecord, Problem, RegionView, View, launch},
-    settings::{ABSENT_LISTS, Settings},
+    plan::{LaunchOutcome, LaunchRecord, Problem, View, launch},
+    settings::Settings,
 };
+
+pub use self::region::Region;
 
 /// An object to look at again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -46,6 +50,8 @@ struct Inner {
     problems: HashMap<String, Problem>,
     owners: HashMap<OwnerKey, Owner>,
     facts: Facts,
+    /// What the next list of a region is to look for among instances that are gone.
+    sought: HashMap<String, HashSet<Seek>>,
 }
 
 /// To what an instance belongs: the UID of the object that launched it, and the index of the member.
@@ -58,159 +64,6 @@ type OwnerKey = (String, Option<(u32, String)>);
 fn owner_key((uid, member): &Belonging, namespace: &str) -> OwnerKey {
     let member = member.map(|index| (index, namespace.to_owned()));
     (uid.clone(), member)
-}
-
-/// What is known of one region.
-#[derive(Debug, Default)]
-pub struct Region {
-    instances: HashMap<String, Entry>,
-    /// Ids by the UID of the object that launched them, then by index.
-    by_uid: HashMap<String, BTreeMap<Option<u32>, Vec<String>>>,
-    lists: VecDeque<Timestamp>,
-    first_list: Option<Timestamp>,
-    error: Option<CloudError>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    instance: Instance,
-    /// When we last learned of it: a list begun earlier knows less.
-    known_at: Timestamp,
-    /// Complete lists in a row that did not show it.
-    missed: u32,
-}
-
-impl Region {
-    /// Takes in a complete list that was begun at `begun`; returns the instances that changed.
-    ///
-    /// An instance that the list does not show is kept, unchanged, until it is missing from
-    /// [`ABSENT_LISTS`] lists and older than `absence`: EC2's lists lag. One that is gone already is
-    /// dropped at once.
-    pub fn apply(
-        &mut self,
-        list: Vec<Instance>,
-        begun: Timestamp,
-        absence: Duration,
-    ) -> Vec<Instance> {
-        self.error = None;
-        self.first_list.get_or_insert(begun);
-        self.lists.push_back(begun);
-        while self.lists.len() > ABSENT_LISTS as usize {
-            self.lists.pop_front();
-        }
-        let mut changed = Vec::new();
-        for entry in self.instances.values_mut() {
-            entry.missed += 1;
-        }
-        for instance in list {
-            if self.put(instance.clone(), begun) {
-                changed.push(instance);
-            }
-        }
-        let is_gone = |entry: &Entry| {
-            let age = begun.duration_since(entry.instance.launched_at.unwrap_or(entry.known_at));
-            let lagging = age < jiff::SignedDuration::try_from(absence).unwrap_or_default();
-            entry.missed > 0
-                && (entry.instance.state == InstanceState::Terminated
-                    || (entry.missed >= ABSENT_LISTS && !lagging))
-        };
-        let gone = self
-            .instances
-            .iter()
-            .filter(|(_, e)| is_gone(e))
-            .map(|(id, _)| id.clone())
-            .collect::<Vec<_>>();
-        for id in gone {
-            if let Some(entry) = self.instances.remove(&id) {
-                self.unindex(&entry.instance);
-                changed.push(entry.instance);
-            }
-        }
-        changed
-    }
-
-    fn unindex(&mut self, instance: &Instance) {
-        let uid = &instance.identity.uid;
-        let Some(members) = self.by_uid.get_mut(uid) else {
-            return;
-        };
-        if let Some(ids) = members.get_mut(&instance.member) {
-            ids.retain(|other| *other != instance.id);
-            if ids.is_empty() {
-                members.remove(&instance.member);
-            }
-        }
-        if members.is_empty() {
-            self.by_uid.remove(uid);
-        }
-    }
-
-    /// Takes in one instance as it was at `at`; says whether that is news.
-    fn put(&mut self, instance: Instance, at: Timestamp) -> bool {
-        if let Some(entry) = self.instances.get_mut(&instance.id) {
-            entry.missed = 0;
-            if at < entry.known_at || entry.instance.state == InstanceState::Terminated {
-                return false;
-            }
-            entry.known_at = at;
-            if entry.instance == instance {
-                return false;
-            }
-            entry.instance = instance;
-            return true;
-        }
-        let members = self.by_uid.entry(instance.identity.uid.clone());
-        let ids = members.or_default().entry(instance.member).or_default();
-        ids.push(instance.id.clone());
-        self.instances.insert(
-            instance.id.clone(),
-            Entry {
-                instance,
-                known_at: at,
-                missed: 0,
-            },
-        );
-        true
-    }
-
-    /// All instances that an object launched.
-    pub fn of(&self, uid: &str) -> impl Iterator<Item = &Instance> {
-        let members = self.by_uid.get(uid).into_iter();
-        self.known(members.flat_map(BTreeMap::values).flatten())
-    }
-
-    /// The instances of one member, in all its attempts.
-    fn of_member(&self, uid: &str, index: u32) -> impl Iterator<Item = &Instance> {
-        let members = self.by_uid.get(uid);
-        self.known(
-            members
-                .and_then(|members| members.get(&Some(index)))
-                .into_iter()
-                .flatten(),
-        )
-    }
-
-    fn known<'a>(
-        &'a self,
-        ids: impl Iterator<Item = &'a String>,
-    ) -> impl Iterator<Item = &'a Instance> {
-        ids.filter_map(|id| self.instances.get(id).map(|entry| &entry.instance))
-    }
-
-    /// Every instance.
-    pub fn instances(&self) -> impl Iterator<Item = &Instance> {
-        self.instances.values().map(|entry| &entry.instance)
-    }
-
-    /// How well it is known.
-    #[must_use]
-    pub fn view(&self) -> RegionView {
-        RegionView {
-            lists: self.lists.iter().copied().collect(),
-            first_list: self.first_list,
-            error: self.error.clone(),
-        }
-    }
 }
 
 /// What is known of an array or a sweep.
@@ -342,6 +195,34 @@ impl World {
         let inner = self.lock();
         let all = inner.regions.values().flat_map(|region| region.of(uid));
         all.filter(|instance| wanted(instance)).cloned().collect()
+    }
+
+    /// The next list of a region is to look for this among instances that are gone.
+    pub fn seek(&self, region: &str, what: Seek) {
+        let mut inner = self.lock();
+        let sought = inner.sought.entry(region.to_owned()).or_default();
+        sought.insert(what);
+    }
+
+    /// What must be looked up among instances that are gone before a list of those that are present
+    /// is complete: the live ones that it does not show, and what somebody seeks.
+    #[must_use]
+    pub fn missing(&self, region: &str, list: &[Instance]) -> HashSet<Seek> {
+        let mut inner = self.lock();
+        let sought = inner.sought.remove(region).unwrap_or_default();
+        let shown = list
+            .iter()
+            .map(|instance| instance.id.as_str())
+            .collect::<HashSet<_>>();
+        let known = inner.regions.get(region);
+        let mut missing = known
+            .map(|region| region.missing(&shown))
+            .unwrap_or_default();
+        missing.extend(sought.into_iter().filter(|what| match what {
+            Seek::Instance(id) => !shown.contains(id.as_str()),
+            Seek::Launch(_) => true,
+        }));
+        missing
     }
 
     /// Takes in a complete list; returns the owners of what changed.
@@ -541,10 +422,27 @@ impl World {
         self.lock().problems.remove(uid);
     }
 
+    /// The status of a spore says that its instance is gone: nobody needs to see that instance more.
+    pub fn taken_in(&self, spore: &SporeInstance) {
+        let instance = spore.status.as_ref().and_then(|s| s.instance.as_ref());
+        let Some(gone) = instance.filter(|instance| {
+            instance.state.as_deref() == Some(InstanceState::Terminated.as_str())
+        }) else {
+            return;
+        };
+        let belonging = belonging(spore);
+        for region in self.lock().regions.values_mut() {
+            region.drop_gone(&belonging, |instance| instance.id == gone.id);
+        }
+    }
+
     /// An array or a sweep is gone.
     pub fn forget_group(&self, metadata: &ObjectMeta) {
         let mut inner = self.lock();
         if let Some(uid) = &metadata.uid {
+            for region in inner.regions.values_mut() {
+                region.drop_all_gone(uid);
+            }
             inner.problems.remove(uid);
             inner.owners.remove(&(uid.clone(), None));
         }
@@ -561,10 +459,16 @@ impl World {
         if let Some(uid) = &spore.metadata.uid {
             inner.problems.remove(uid);
         }
+        let belonging = belonging(spore);
         let namespace = spore.metadata.namespace.as_deref().unwrap_or_default();
-        inner
-            .owners
-            .remove(&owner_key(&belonging(spore), namespace));
+        inner.owners.remove(&owner_key(&belonging, namespace));
+        let attempt = spore.spec.member.as_ref().map(|member| member.attempt);
+        for region in inner.regions.values_mut() {
+            // A later attempt's may be gone too; its own object has not taken that in.
+            region.drop_gone(&belonging, |instance| {
+                attempt.is_none_or(|attempt| instance.identity.attempt <= attempt)
+            });
+        }
         // A member shares its launch with others.
         let own = spore
             .status

@@ -1,37 +1,21 @@
-//! Instances: the one place that builds a RunInstances request, and the one that lists them all.
+//! Instances: the one place that builds a RunInstances request, and what ends them.
 
 use aws_sdk_ec2::types::{
     BlockDeviceMapping, EbsBlockDevice, Filter, HttpTokensState, IamInstanceProfileSpecification,
-    Instance as Described, InstanceLifecycleType, InstanceMarketOptionsRequest,
-    InstanceMetadataEndpointState, InstanceMetadataOptionsRequest, InstanceMetadataTagsState,
-    InstanceStateChange, InstanceType, LocationType, MarketType, Placement, PlatformValues,
-    ProcessorInfo, ResourceType, ShutdownBehavior, SpotInstanceType, SpotMarketOptions, Tag,
-    TagSpecification, UsageClassType, VolumeType,
+    Instance as Described, InstanceMarketOptionsRequest, InstanceMetadataEndpointState,
+    InstanceMetadataOptionsRequest, InstanceMetadataTagsState, InstanceStateChange, InstanceType,
+    LocationType, MarketType, Placement, PlatformValues, ProcessorInfo, ResourceType,
+    ShutdownBehavior, SpotInstanceType, SpotMarketOptions, Tag, TagSpecification, UsageClassType,
+    VolumeType,
 };
-use jiff::Timestamp;
-use spore_core::{
-    peers,
-    tags::{self, Identity, Report, Tags},
-};
+use spore_core::tags::Tags;
 use spore_crds::{Batch, Launch, LaunchPlan, Market};
 
-use super::Aws;
+use super::{Aws, list::translate};
 use crate::{
     cloud::{Architecture, Class, CloudError, ImageFacts, Instance, InstanceState, TypeFacts},
     facts::not_found,
 };
-
-/// Most instances on one page of DescribeInstances (EC2 API Reference).
-const PAGE: i32 = 1_000;
-
-/// A complete list of the instances of this cluster in one region.
-#[derive(Debug)]
-pub struct Listed {
-    /// Every instance, gone ones too for as long as EC2 shows them.
-    pub instances: Vec<Instance>,
-    /// How many calls it took.
-    pub pages: u32,
-}
 
 /// A RunInstances call.
 #[derive(Clone, Copy, Debug)]
@@ -69,37 +53,6 @@ impl<'a> From<&'a Batch> for Run<'a> {
 }
 
 impl Aws {
-    /// Lists every instance of this cluster in a region.
-    ///
-    /// # Errors
-    /// If any page cannot be had: half a list is none.
-    pub async fn list(&self, region: &str, cluster_uid: &str) -> Result<Listed, CloudError> {
-        const CALL: &str = "DescribeInstances";
-        let ec2 = &self.clients(CALL, region)?.ec2;
-        let (mut instances, mut pages, mut next) = (Vec::new(), 0, None);
-        loop {
-            let reply = ec2
-                .describe_instances()
-                .filters(filter(&format!("tag:{}", tags::CLUSTER), cluster_uid))
-                .max_results(PAGE)
-                .set_next_token(next)
-                .send()
-                .await;
-            let reply = self.done(CALL, region, reply)?;
-            pages += 1;
-            let described = reply
-                .reservations
-                .unwrap_or_default()
-                .into_iter()
-                .flat_map(|r| r.instances.unwrap_or_default());
-            instances.extend(described.filter_map(|instance| translate(region, &instance)));
-            next = reply.next_token.filter(|token| !token.is_empty());
-            if next.is_none() {
-                return Ok(Listed { instances, pages });
-            }
-        }
-    }
-
     /// Calls RunInstances for a stored launch. Repeating it is harmless: EC2 answers the same token
     /// with the same instances. They come in the order of their launch index.
     ///
@@ -399,65 +352,4 @@ pub(super) fn filter(name: &str, value: &str) -> Filter {
 
 fn tag(key: &str, value: &str) -> Tag {
     Tag::builder().key(key).value(value).build()
-}
-
-/// Reads what concerns us of an instance; `None` if it is no spore's.
-fn translate(region: &str, instance: &Described) -> Option<Instance> {
-    let tags = instance
-        .tags()
-        .iter()
-        .filter_map(|tag| {
-            Some((
-                tag.key()?.to_owned(),
-                tag.value().unwrap_or_default().to_owned(),
-            ))
-        })
-        .collect::<Tags>();
-    let identity = Identity::from_tags(&tags)?;
-    let slot = instance
-        .ami_launch_index()
-        .and_then(|slot| u32::try_from(slot).ok());
-    let member = identity
-        .members
-        .as_ref()
-        .zip(slot)
-        .and_then(|(members, slot)| members.nth(slot));
-    let text = |value: Option<&str>| value.filter(|text| !text.is_empty()).map(str::to_owned);
-    Some(Instance {
-        id: instance.instance_id()?.to_owned(),
-        region: region.to_owned(),
-        state: instance
-            .state()
-            .and_then(|state| state.name())
-            .map_or(InstanceState::Unknown, |name| {
-                InstanceState::parse(name.as_str())
-            }),
-        state_reason: text(instance.state_reason().and_then(|reason| reason.code())),
-        instance_type: instance
-            .instance_type()
-            .map(|t| t.as_str().to_owned())
-            .unwrap_or_default(),
-        market: if instance.instance_lifecycle() == Some(&InstanceLifecycleType::Spot) {
-            Market::Spot
-        } else {
-            Market::OnDemand
-        },
-        zone: text(
-            instance
-                .placement()
-                .and_then(|placement| placement.availability_zone()),
-        ),
-        image_id: text(instance.image_id()),
-        private_ip: text(instance.private_ip_address()),
-        public_ip: text(instance.public_ip_address()),
-        launched_at: instance
-            .launch_time()
-            .and_then(|time| Timestamp::from_second(time.secs()).ok()),
-        client_token: text(instance.client_token()),
-        identity,
-        report: Report::from_tags(&tags),
-        member,
-        peers: tags.get(peers::HEADER).cloned(),
-        keep: tags.get(tags::KEEP).is_some_and(|value| value == "true"),
-    })
 }

@@ -4,6 +4,7 @@ mod ec2;
 pub(crate) mod error;
 mod iam;
 mod leftovers;
+mod list;
 mod prices;
 mod ssm;
 
@@ -15,6 +16,7 @@ use jiff::Timestamp;
 
 pub use ec2::Run;
 pub use leftovers::{Leftover, LeftoverKind};
+pub use list::{FILTER_VALUES, Listed};
 
 use crate::{
     cloud::{Class, CloudError},

@@ -6,6 +6,7 @@ use futures::{StreamExt as _, future, stream};
 use kube::{
     Api, ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    runtime::reflector::ObjectRef,
 };
 use serde_json::json;
 use spore_crds::SporeInstance;
@@ -15,7 +16,7 @@ use crate::{
     aws::Run,
     cloud::{Class, CloudError},
     plan::group::GroupAction,
-    world::parent,
+    reconcile::Watched,
 };
 
 /// Requests to the API server at once, for one array or sweep.
@@ -39,6 +40,7 @@ impl Groups {
                 GroupAction::Learn(_)
                 | GroupAction::Terminate { .. }
                 | GroupAction::Tell { .. }
+                | GroupAction::Seek { .. }
                 | GroupAction::Forget { .. }
                 | GroupAction::Note(_) => rest.push(action),
             }
@@ -73,6 +75,10 @@ impl Groups {
                 let uid = object.uid().unwrap_or_default();
                 let result = ctx.tell(&region, &instance_ids, &tags).await;
                 self.settle(&uid, result)
+            }
+            GroupAction::Seek { region, what } => {
+                ctx.world.seek(&region, what);
+                false
             }
             GroupAction::Forget { token } => {
                 ctx.world.closed(&token);
@@ -138,13 +144,13 @@ impl Groups {
         any
     }
 
-    /// One change of one member; returns the UID of one that was made.
-    async fn object(&self, api: &Api<SporeInstance>, action: GroupAction) -> Option<String> {
+    /// One change of one member; returns one that was made.
+    async fn object(&self, api: &Api<SporeInstance>, action: GroupAction) -> Option<SporeInstance> {
         let (what, result) = match action {
             GroupAction::CreateMember(member) => {
                 let result = api.create(&PostParams::default(), &member).await;
                 match result {
-                    Ok(made) => return made.uid(),
+                    Ok(made) => return Some(made),
                     Err(error) => (format!("create {}", member.name_any()), error),
                 }
             }
@@ -181,20 +187,19 @@ impl Groups {
 
     /// Waits until the watch shows members that were made: planned from an older view, they would be
     /// made again.
-    async fn shown(&self, mut made: Vec<String>) {
+    async fn shown(&self, mut made: Vec<SporeInstance>) {
         let deadline = tokio::time::Instant::now() + WATCH_PATIENCE;
-        while !made.is_empty() && tokio::time::Instant::now() < deadline {
-            let all = self.members.state();
-            let seen = all
-                .iter()
-                .filter_map(|watched| watched.0.as_ref().ok())
-                .filter(|child| parent(child).is_some())
-                .filter_map(|child| child.metadata.uid.as_deref())
-                .collect::<std::collections::HashSet<_>>();
-            made.retain(|uid| !seen.contains(uid.as_str()));
-            if !made.is_empty() {
-                tokio::time::sleep(WATCH_PAUSE).await;
+        loop {
+            made.retain(|member| {
+                let namespace = member.namespace().unwrap_or_default();
+                let reference = ObjectRef::<Watched>::new(&member.name_any()).within(&namespace);
+                let seen = self.members.get(&reference);
+                seen.is_none_or(|seen| seen.uid() != member.uid())
+            });
+            if made.is_empty() || tokio::time::Instant::now() >= deadline {
+                return;
             }
+            tokio::time::sleep(WATCH_PAUSE).await;
         }
     }
 }

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use spore_crds::{Launch, SporeInstanceStatus};
 
 use crate::{
-    cloud::{CloudError, Instance},
+    cloud::{CloudError, Instance, Seek},
     facts::{Fact, Facts},
 };
 
@@ -145,6 +145,13 @@ pub enum Action {
         instance_id: String,
         /// The deadline.
         deadline: Timestamp,
+    },
+    /// Look among instances that are gone, with the next list.
+    Seek {
+        /// Where.
+        region: String,
+        /// For what.
+        what: Seek,
     },
     /// Publish an Event.
     Note(Note),

@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use spore_controller::{
+    cloud::{Instance, InstanceState, Seek},
     plan::{
         Action, LaunchOutcome, RegionView,
         group::{
@@ -253,7 +254,19 @@ impl Universe {
 
     /// The inventory lists a region; returns whether anything changed that concerns anybody.
     pub(crate) fn list(&mut self, region: &str) -> bool {
-        let shown = self.ec2.list(region, self.now, self.lag);
+        let (gone, mut shown): (Vec<_>, Vec<_>) = self
+            .ec2
+            .list(region, self.now, self.lag)
+            .into_iter()
+            .partition(|instance| instance.state == InstanceState::Terminated);
+        // What is gone is shown only to those who ask for it.
+        let sought = self.world.missing(region, &shown);
+        let asked = |instance: &Instance| {
+            let token = instance.client_token.clone().unwrap_or_default();
+            sought.contains(&Seek::Instance(instance.id.clone()))
+                || sought.contains(&Seek::Launch(token))
+        };
+        shown.extend(gone.into_iter().filter(asked));
         let absence = self.settings.absence;
         !self
             .world
@@ -427,6 +440,10 @@ impl Universe {
                 Ok(true)
             }
             GroupAction::Tell { .. } => Ok(true),
+            GroupAction::Seek { region, what } => {
+                self.world.seek(&region, what);
+                Ok(false)
+            }
             GroupAction::Forget { token } => {
                 self.world.closed(&token);
                 Ok(false)
@@ -534,6 +551,7 @@ impl Universe {
                 again |= self.act_on_member(action)?;
             }
             if !again {
+                self.world.taken_in(&member.object);
                 return Ok(plan.wake);
             }
         }
@@ -571,6 +589,10 @@ impl Universe {
             Action::Launch(_) => {
                 self.broken = Some("a member launched by itself".into());
                 Ok(true)
+            }
+            Action::Seek { region, what } => {
+                self.world.seek(&region, what);
+                Ok(false)
             }
             Action::Learn(_) | Action::Note(_) => Ok(false),
         }

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use kube::api::ObjectMeta;
 use spore_controller::{
-    cloud::{Architecture, Class, CloudError, ImageFacts, Instance, InstanceState, TypeFacts},
+    cloud::{
+        Architecture, Class, CloudError, ImageFacts, Instance, InstanceState, Seek, TypeFacts,
+    },
     facts::{Answer, Fact},
     plan::{Action, LaunchOutcome, Plan, instance},
     price::{Prices, Rates},
@@ -215,13 +217,23 @@ impl Loop {
     }
 
     fn list_changes(&mut self) -> Vec<Owner> {
-        let shown = self
+        let visible = self
             .ec2
             .instances
             .iter()
             .filter(|(_, launched)| self.now.duration_since(*launched) >= self.lag)
-            .map(|(instance, _)| instance.clone())
-            .collect();
+            .map(|(instance, _)| instance);
+        let (gone, mut shown): (Vec<_>, Vec<_>) = visible
+            .cloned()
+            .partition(|instance| instance.state == InstanceState::Terminated);
+        // What is gone is shown only to those who ask for it.
+        let sought = self.world.missing(REGION, &shown);
+        let asked = |instance: &Instance| {
+            let token = instance.client_token.clone().unwrap_or_default();
+            sought.contains(&Seek::Instance(instance.id.clone()))
+                || sought.contains(&Seek::Launch(token))
+        };
+        shown.extend(gone.into_iter().filter(asked));
         self.world
             .listed(REGION, shown, self.now, self.settings.absence)
     }
@@ -292,6 +304,9 @@ impl Loop {
         for action in actions.into_iter().take(most) {
             again |= self.act(action);
         }
+        if !again {
+            self.world.taken_in(&self.spore);
+        }
         again.then_some(())
     }
 
@@ -319,6 +334,10 @@ impl Loop {
             Action::Launch(launch) => {
                 self.launch(&launch);
                 true
+            }
+            Action::Seek { region, what } => {
+                self.world.seek(&region, what);
+                false
             }
             Action::Terminate {
                 region,

@@ -86,6 +86,13 @@ fn form(launch: &Launch, image: &str, zone: &str) -> String {
     form.finish()
 }
 
+/// Whether a call changes anything.
+pub(crate) fn is_mutating(api: &str) -> bool {
+    !["Describe", "Get", "List"]
+        .iter()
+        .any(|verb| api.starts_with(verb))
+}
+
 struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
     address: SocketAddr,

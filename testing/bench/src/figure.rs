@@ -1,5 +1,7 @@
 //! Figures: which are wanted, and how they are told.
 
+use std::borrow::Cow;
+
 use anyhow::Result;
 use serde::Serialize;
 
@@ -17,8 +19,10 @@ impl Wanted {
     }
 
     /// Whether any of these is wanted.
-    pub(crate) fn any(&self, names: &[&str]) -> bool {
-        names.iter().any(|name| name.starts_with(&self.prefix))
+    pub(crate) fn any<N: AsRef<str>>(&self, names: &[N]) -> bool {
+        names
+            .iter()
+            .any(|name| name.as_ref().starts_with(&self.prefix))
     }
 
     /// Prints a figure, if it is wanted.
@@ -33,7 +37,7 @@ impl Wanted {
 /// One measured figure, its fields in the order in which they are printed.
 #[derive(Serialize)]
 pub(crate) struct Figure {
-    name: &'static str,
+    name: Cow<'static, str>,
     value: f64,
     unit: &'static str,
     n: usize,
@@ -51,9 +55,14 @@ struct Peer {
 
 impl Figure {
     /// A figure got from `n` measurements.
-    pub(crate) fn new(name: &'static str, value: f64, unit: &'static str, n: usize) -> Self {
+    pub(crate) fn new(
+        name: impl Into<Cow<'static, str>>,
+        value: f64,
+        unit: &'static str,
+        n: usize,
+    ) -> Self {
         Self {
-            name,
+            name: name.into(),
             value: rounded(value),
             unit,
             n,

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     clock::progress,
+    ec2::is_mutating,
     figure::{Figure, Wanted, median},
     fleet, kubernetes,
     process::resident_mb,
@@ -203,12 +204,6 @@ async fn restart(wanted: &Wanted, stage: &mut Stage) -> Result<()> {
 
 fn is_list(call: &Call) -> bool {
     call.action == "DescribeInstances"
-}
-
-fn is_mutating(api: &str) -> bool {
-    !["Describe", "Get", "List"]
-        .iter()
-        .any(|verb| api.starts_with(verb))
 }
 
 fn apart(earlier: Timestamp, later: Timestamp) -> Duration {

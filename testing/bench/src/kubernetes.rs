@@ -5,7 +5,16 @@ use kube::Client;
 
 use crate::prometheus;
 
-/// Writes of spores and of Events so far, by whomever. The controller's only other writes renew its
+/// What the controller writes, its lease apart.
+const RESOURCES: &[&str] = &[
+    "sporeinstances",
+    "sporearrays",
+    "sporesweeps",
+    "sporeresults",
+    "events",
+];
+
+/// Writes of spores, of what launches them and of Events so far, by whomever. The controller's only other writes renew its
 /// lease, at a pace that no spore changes.
 pub(crate) async fn writes(client: &Client) -> Result<f64> {
     let request = hyper::Request::get("/metrics").body(Vec::new())?;
@@ -14,7 +23,7 @@ pub(crate) async fn writes(client: &Client) -> Result<f64> {
         .await
         .context("cannot read the API server's metrics")?;
     let writes = prometheus::sum(&text, "apiserver_request_total", |labels| {
-        labels.is("resource", &["sporeinstances", "events"])
+        labels.is("resource", RESOURCES)
             && labels.is(
                 "verb",
                 &[

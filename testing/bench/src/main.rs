@@ -4,6 +4,7 @@
 //! measured, and what it is expected to be, is told in `docs/performance.md`.
 
 mod agent;
+mod array;
 mod clock;
 mod ec2;
 mod figure;
@@ -15,6 +16,7 @@ mod plugin;
 mod process;
 mod prometheus;
 mod stage;
+mod sweep;
 
 use std::{fs, process::ExitCode};
 
@@ -30,11 +32,14 @@ struct Cli {
     /// The beginning of the names of the figures to measure; left out: all.
     #[arg(default_value = "")]
     prefix: String,
+    /// How many rows the sweep has, in hundreds; its figures are named after it.
+    #[arg(long, env = "ROWS")]
+    rows: Option<u32>,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(&Cli::parse().prefix).await {
+    match run(Cli::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Without the backtrace, which says nothing to whoever started this.
@@ -44,18 +49,20 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(prefix: &str) -> Result<()> {
+async fn run(Cli { prefix, rows }: Cli) -> Result<()> {
+    let sweep = sweep::figures(rows);
     let groups = [
         plugin::FIGURES,
         agent::FIGURES,
         launch::FIGURES,
+        array::FIGURES,
         fleet_figures::FIGURES,
     ];
-    let wanted = Wanted::new(prefix);
+    let wanted = Wanted::new(&prefix);
     ensure!(
-        groups.iter().any(|group| wanted.any(group)),
+        groups.iter().any(|group| wanted.any(group)) || wanted.any(&sweep),
         "no figure begins with {prefix:?}; there are {}",
-        groups.concat().join(", ")
+        [groups.concat().join(", "), sweep.join(", ")].join(", ")
     );
     let _alone = lock()?;
     if wanted.any(plugin::FIGURES) {
@@ -66,6 +73,14 @@ async fn run(prefix: &str) -> Result<()> {
     }
     if wanted.any(launch::FIGURES) {
         launch::measure(&wanted).await.context("launch figures")?;
+    }
+    if wanted.any(array::FIGURES) {
+        array::measure(&wanted).await.context("array figures")?;
+    }
+    if wanted.any(&sweep) {
+        sweep::measure(&wanted, rows)
+            .await
+            .context("sweep figures")?;
     }
     if wanted.any(fleet_figures::FIGURES) {
         fleet_figures::measure(&wanted)

@@ -12,7 +12,7 @@ use kube::{
     Api, Client, ResourceExt as _,
     api::{ObjectMeta, PostParams},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use spore_crds::SporeInstance;
 use spore_world::{
     Controller, Sim,
@@ -47,6 +47,15 @@ pub(crate) struct Stage {
 impl Stage {
     /// Starts all but the controller. `machines`: instances boot, with the real agent.
     pub(crate) async fn start(name: &str, machines: bool, sim_args: &[&str]) -> Result<Self> {
+        Self::set_up(name, machines, sim_args, &json!({})).await
+    }
+
+    /// The same without machines, in an account with raised limits, as the chart takes them.
+    pub(crate) async fn raised(name: &str, sim_args: &[&str], limits: &Value) -> Result<Self> {
+        Self::set_up(name, false, sim_args, limits).await
+    }
+
+    async fn set_up(name: &str, machines: bool, sim_args: &[&str], limits: &Value) -> Result<Self> {
         progress(&format!("{name}: starting a world"));
         let dir = layout::local("bench").join(name);
         clear(&dir)?;
@@ -80,7 +89,7 @@ impl Stage {
             .context("the namespace kube-system has no UID")?;
 
         let mut values = chart::local_values(&sim.endpoint(), &agent_sha256);
-        values["aws"] = json!({"regions": [REGION]});
+        values["aws"] = json!({"regions": [REGION], "limits": limits});
         let release = Release::render(&tools, "spore", NAMESPACE, &values)?;
         release.apply_crds(&client).await?;
         release.apply(&client).await?;

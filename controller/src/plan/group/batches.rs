@@ -14,8 +14,11 @@ use crate::{
 /// How long a launch of a predecessor may be replayed; see `plan/instance/open.rs`.
 const REPLAY_WINDOW: Duration = Duration::from_secs(12 * 3_600);
 
-/// Objects made in one pass: few enough that the next launch call does not wait for them.
-const OBJECTS_AT_ONCE: usize = 64;
+/// Objects made in one round while a launch is to be called: few enough that the call does not wait for
+/// them, even on a slow API server.
+const OBJECTS_BESIDE_LAUNCHES: usize = 16;
+/// Objects made in one round otherwise.
+const OBJECTS_AT_ONCE: usize = 512;
 
 /// The instances of open launch calls, by token.
 pub(super) fn made<'a>(
@@ -38,13 +41,18 @@ pub(super) fn made<'a>(
 impl<'a> Planner<'a> {
     /// Follows every open launch call.
     pub(super) fn follow_batches(&mut self) {
-        let mut made = 0;
+        let launching = self.status.batches.iter().any(|b| b.placed.is_none());
+        let mut free = if launching {
+            OBJECTS_BESIDE_LAUNCHES
+        } else {
+            OBJECTS_AT_ONCE
+        };
         for batch in std::mem::take(&mut self.status.batches) {
             let token = batch.token.clone();
             let kept = match batch.placed {
                 // What came goes again: without ever having been made an object.
                 Some(_) if self.status.releasing => self.withdraw(batch),
-                Some(_) => self.placed(batch, &mut made),
+                Some(_) => self.placed(batch, &mut free),
                 None if self.must_not_launch() || self.is_outdated(&batch) => self.withdraw(batch),
                 None if self.group.suspend => self.held(batch),
                 None => self.unplaced(batch),
@@ -205,6 +213,7 @@ impl<'a> Planner<'a> {
     ) -> Option<Batch> {
         let mismatch = error.code.as_deref() == Some("IdempotentParameterMismatch");
         if (record.unclear || mismatch) && !self.nothing_more(&batch, record) {
+            self.seek(&batch);
             self.look_again();
             self.waiting = Some((
                 "LaunchUnclear",
@@ -327,14 +336,15 @@ impl<'a> Planner<'a> {
             }
             return None;
         }
+        self.seek(&batch);
         self.look_again();
         Some(batch)
     }
 
     /// Makes the objects of members that EC2 gave; closes the line once all of them know their
     /// instance. Members that are not wanted any more go without becoming objects.
-    fn placed(&mut self, mut batch: Batch, made: &mut usize) -> Option<Batch> {
-        let (mut open, mut creating) = (false, false);
+    fn placed(&mut self, mut batch: Batch, free: &mut usize) -> Option<Batch> {
+        let (mut open, mut creating, mut unseen) = (false, false, false);
         let mut unwanted = Vec::new();
         for index in batch.members.clone().iter() {
             let objects = self.children.get(&index).into_iter().flatten();
@@ -356,7 +366,8 @@ impl<'a> Planner<'a> {
                 }
                 continue;
             }
-            if self.vanished(&batch, index) {
+            let seen = self.sees(&batch, index);
+            if !seen && self.is_certain(&batch) {
                 batch.members.remove(index);
                 let outcome = Outcome {
                     failure: Some(FailureReason::EndedOutside),
@@ -366,9 +377,10 @@ impl<'a> Planner<'a> {
                 self.record(index, None, &outcome);
                 continue;
             }
+            unseen |= !seen;
             (open, creating) = (true, true);
-            if !exists && *made < OBJECTS_AT_ONCE {
-                *made += self.create(&batch, index);
+            if !exists && *free > 0 {
+                *free -= self.create(&batch, index);
             }
         }
         // A deletion terminates all that lives, in one go.
@@ -377,6 +389,9 @@ impl<'a> Planner<'a> {
         }
         if !open {
             return None;
+        }
+        if unseen {
+            self.seek(&batch);
         }
         if creating {
             self.wake_at(Duration::from_secs(1).after(self.now));
@@ -400,10 +415,14 @@ impl<'a> Planner<'a> {
         live.len() > before
     }
 
-    /// Whether the instance of a member was given and is certainly not there any more.
-    fn vanished(&self, batch: &Batch, index: u32) -> bool {
+    /// Whether the instance of a member is known.
+    fn sees(&self, batch: &Batch, index: u32) -> bool {
+        self.made(batch).iter().any(|i| i.member == Some(index))
+    }
+
+    /// Whether an instance of a launch that is not seen is certainly not there any more.
+    fn is_certain(&self, batch: &Batch) -> bool {
         self.nothing_more(batch, &self.launch_record(batch))
-            && !self.made(batch).iter().any(|i| i.member == Some(index))
     }
 
     /// Creates the object of a member. Says how many objects that makes.

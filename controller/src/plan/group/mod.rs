@@ -44,7 +44,7 @@ use spore_crds::{
 use self::source::Source;
 use super::{LaunchRecord, Note, Problem, RegionView, cost::Spend};
 use crate::{
-    cloud::{Class, Instance},
+    cloud::{Class, Instance, Seek},
     facts::{Fact, Facts},
     settings::Settings,
 };
@@ -190,6 +190,13 @@ pub enum GroupAction {
         instance_ids: Vec<String>,
         /// In these tags.
         tags: Tags,
+    },
+    /// Look among instances that are gone, with the next list.
+    Seek {
+        /// Where.
+        region: String,
+        /// For what.
+        what: Seek,
     },
     /// A launch is closed: what this process knows of it is needed no more.
     Forget {
@@ -410,6 +417,14 @@ impl Planner<'_> {
                 instance_ids: some.to_vec(),
             });
         }
+    }
+
+    /// Has the instances of a launch looked for among those that are gone.
+    fn seek(&mut self, batch: &Batch) {
+        self.actions.push(GroupAction::Seek {
+            region: batch.plan.region.clone(),
+            what: Seek::Launch(batch.token.clone()),
+        });
     }
 
     fn look_again(&mut self) {

@@ -4,7 +4,7 @@ use kube::ResourceExt as _;
 
 use super::Planner;
 use crate::{
-    cloud::InstanceState,
+    cloud::{InstanceState, Seek},
     plan::{LaunchOutcome, stage::Stage},
 };
 
@@ -76,6 +76,7 @@ impl Planner<'_> {
             return false;
         }
         if let Some(id) = &launch.instance_id {
+            self.seek(Seek::Instance(id.clone()));
             self.terminate(id);
         } else if let Some(record) = &self.view.launch {
             match &record.last {
@@ -92,6 +93,9 @@ impl Planner<'_> {
                 }
                 Some(_) | None => {}
             }
+        }
+        if launch.instance_id.is_none() {
+            self.seek(Seek::Launch(launch.token));
         }
         self.look_again();
         true

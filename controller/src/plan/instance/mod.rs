@@ -26,7 +26,7 @@ use super::{
     stage::{self, Stage},
 };
 use crate::{
-    cloud::{Class, Instance, InstanceState},
+    cloud::{Class, Instance, InstanceState, Seek},
     settings::Settings,
 };
 
@@ -204,7 +204,11 @@ impl Planner<'_> {
         if self.status.ended.is_some() {
             return;
         }
-        self.note(false, reason.as_str(), "End", message.clone());
+        // That the work of a member is done is told of all members at once, by what launched them: a
+        // large sweep would fill the cluster with Events.
+        if !(self.spore.spec.member.is_some() && reason == EndReason::Completed) {
+            self.note(false, reason.as_str(), "End", message.clone());
+        }
         let at = launch::whole_second(self.now);
         self.status.ended = Some(Ended {
             reason: reason.to_string(),
@@ -269,6 +273,12 @@ impl Planner<'_> {
     }
 
     /// The inventory wakes us on changes; this is for the case that nothing ever shows up.
+    /// Has what is not seen looked for among instances that are gone.
+    fn seek(&mut self, what: Seek) {
+        let region = self.region();
+        self.actions.push(Action::Seek { region, what });
+    }
+
     fn look_again(&mut self) {
         self.wake_at(Duration::from_secs(5).after(self.now));
     }

@@ -9,7 +9,7 @@ use spore_crds::{InstanceStatus, Launch};
 
 use super::Planner;
 use crate::{
-    cloud::{Class, CloudError, InstanceState},
+    cloud::{Class, CloudError, InstanceState, Seek},
     plan::{
         Action, LaunchOutcome, LaunchRecord,
         stage::{self, Stage, Waiting},
@@ -96,6 +96,7 @@ impl Planner<'_> {
         // A refusal is final for this token only if no earlier call may have taken effect.
         let mismatch = error.code.as_deref() == Some("IdempotentParameterMismatch");
         if (record.unclear || mismatch) && !self.proven_absent(launch) {
+            self.seek(Seek::Launch(launch.token.clone()));
             self.look_again();
             return Stage::Waiting(Waiting::Unclear {
                 detail: format!(
@@ -121,6 +122,7 @@ impl Planner<'_> {
     /// A launch whose outcome is unknown and that may not be replayed.
     fn too_late(&mut self, launch: &Launch) -> Stage {
         if !self.proven_absent(launch) {
+            self.seek(Seek::Launch(launch.token.clone()));
             self.look_again();
             return Stage::Waiting(Waiting::Unclear {
                 detail: "whether the launch took effect is not known, and it is too late to repeat it; EC2's lists will tell".into(),
@@ -138,6 +140,7 @@ impl Planner<'_> {
     }
 
     pub(super) fn expected(&mut self, instance_id: String) -> Stage {
+        self.seek(Seek::Instance(instance_id.clone()));
         let region = &self.view.region;
         if region.lists.is_empty() && region.error.is_none() {
             // We have just started: the first list may well show what became of it.

@@ -34,6 +34,7 @@ pub(crate) fn answer(sim: &Sim, path: &str, received: &Received) -> Reply {
         (&Method::GET, ["audit"]) => Ok(instances::audit(sim)),
         (&Method::POST, ["images"]) => settings::add_image(sim, received),
         (&Method::POST, ["price"]) => settings::set_price(sim, received),
+        (&Method::POST, ["work"]) => settings::set_work(sim, received),
         (method, _) => Err(refuse(404, format!("no {method} /_sim/{path}"))),
     };
     result.unwrap_or_else(|Refused { status, message }| refusal(status, message))

@@ -1,4 +1,7 @@
-//! Prices and images that tests set.
+//! Prices, images and work that tests set.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::json;
@@ -9,9 +12,9 @@ use crate::catalogue;
 use crate::reply::json;
 use crate::server::Received;
 use crate::sim::Sim;
-use crate::world::Place;
 use crate::world::storage::Image;
 use crate::world::zones::is_region;
+use crate::world::{Place, Work};
 
 fn default_account() -> String {
     DEFAULT_ACCOUNT.to_owned()
@@ -112,5 +115,27 @@ pub(crate) fn set_price(sim: &Sim, received: &Received) -> Handled {
         let prices = &mut world.local(&place, now).region.spot_prices;
         prices.insert((form.instance_type, form.zone), form.price);
     });
+    Ok(ok())
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WorkForm {
+    takes_ms: u64,
+    #[serde(default)]
+    tags: BTreeMap<String, String>,
+}
+
+/// Sets what instances without a machine do from now on, when they begin to run.
+pub(crate) fn set_work(sim: &Sim, received: &Received) -> Handled {
+    let WorkForm { takes_ms, tags } = read(received)?;
+    if sim.config.machines.is_some() {
+        return Err(refuse(409, "instances have machines, which do their work"));
+    }
+    let work = Work {
+        takes: Duration::from_millis(takes_ms),
+        tags,
+    };
+    sim.with(|world, _| world.core.work = Some(work));
     Ok(ok())
 }

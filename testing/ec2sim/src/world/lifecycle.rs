@@ -198,6 +198,25 @@ impl Local<'_> {
         }
     }
 
+    /// The work of an instance is done: it says so and powers itself off.
+    pub(super) fn finish(&mut self, id: &str, generation: u64) {
+        let unchanged = self
+            .region
+            .instance(id)
+            .is_some_and(|instance| instance.generation == generation);
+        let Some(work) = self.core.work.as_ref().filter(|_| unchanged) else {
+            return;
+        };
+        let now = format!("{:.0}", self.now);
+        let told = work
+            .tags
+            .iter()
+            .map(|(key, value)| (key.clone(), value.replace("{now}", &now)));
+        let tags = self.region.tags.entry(id.to_owned()).or_default();
+        tags.extend(told);
+        self.guest_shutdown(id);
+    }
+
     /// A terminated instance leaves the lists.
     pub(super) fn vanish(&mut self, id: &str) {
         let Some(seq) = self.region.order.remove(id) else {
@@ -271,6 +290,7 @@ impl Local<'_> {
                 instance.boots += 1;
             }
             self.core.effects.push(Effect::Boot(id.to_owned()));
+            self.begin_work(id);
         } else if before == State::Running {
             self.core.effects.push(Effect::Kill(id.to_owned()));
         }
@@ -283,6 +303,19 @@ impl Local<'_> {
             State::Pending | State::Running | State::Stopping | State::ShuttingDown => {}
         }
         self.update_spot_request(id);
+    }
+
+    fn begin_work(&mut self, id: &str) {
+        let Some(work) = &self.core.work else { return };
+        let Some(instance) = self.region.instance(id) else {
+            return;
+        };
+        let finish = Event::Finish {
+            id: id.to_owned(),
+            generation: instance.generation,
+        };
+        let at = self.now + work.takes;
+        self.core.timeline.schedule(at, self.place, finish);
     }
 
     fn is_one_time_spot(&self, id: &str) -> bool {

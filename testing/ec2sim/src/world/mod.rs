@@ -14,9 +14,10 @@ pub(crate) mod storage;
 pub(crate) mod timeline;
 pub(crate) mod zones;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -48,6 +49,15 @@ pub(crate) enum Effect {
     Kill(String),
 }
 
+/// What an instance does that has no machine: it runs for a while, tags itself and powers itself off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Work {
+    /// How long it runs.
+    pub(crate) takes: Duration,
+    /// What it tags itself with at the end; `{now}` in a value stands for that moment.
+    pub(crate) tags: BTreeMap<String, String>,
+}
+
 /// What all regions share.
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -67,6 +77,8 @@ pub(crate) struct Core {
     pub(crate) faults: Faults,
     /// The token buckets.
     pub(crate) limits: Limits,
+    /// What instances do without a machine.
+    pub(crate) work: Option<Work>,
     launched: u64,
     public_addresses: u32,
 }
@@ -125,6 +137,7 @@ impl World {
                 audit: Audit::default(),
                 faults: Faults::default(),
                 limits: Limits::default(),
+                work: None,
                 launched: 0,
                 public_addresses: 0,
             },
@@ -202,6 +215,7 @@ impl World {
             let mut local = self.local(&place, at);
             match event {
                 Event::Settle { id, generation } => local.settle(&id, generation),
+                Event::Finish { id, generation } => local.finish(&id, generation),
                 Event::Vanish(id) => local.vanish(&id),
                 Event::Forget(id) => local.forget(&id),
                 Event::Interrupt { id, at } => local.interrupt(&id, at),

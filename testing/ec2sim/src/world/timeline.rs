@@ -21,6 +21,13 @@ pub(crate) enum Event {
     Vanish(String),
     /// A vanished instance is forgotten: its launch token is free again.
     Forget(String),
+    /// The work of an instance is done, unless the instance has changed since.
+    Finish {
+        /// The instance.
+        id: String,
+        /// [`super::instance::Instance::generation`] when this was scheduled.
+        generation: u64,
+    },
     /// A spot notice runs out.
     Interrupt {
         /// The instance.

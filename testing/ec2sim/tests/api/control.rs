@@ -112,3 +112,19 @@ async fn a_test_can_add_an_image_of_its_own() {
     sim.run(1, &[("ImageId", id), ("InstanceType", "t4g.micro")])
         .await;
 }
+
+#[tokio::test]
+async fn instances_without_machines_work_tag_themselves_and_power_off() {
+    let sim = Sim::start().await;
+    let work = json!({ "takesMs": 50, "tags": { "said": "done at {now}" } });
+    sim.control("POST", "work", work).await;
+    let behavior = [("InstanceInitiatedShutdownBehavior", "terminate")];
+    let id = sim.run(1, &behavior).await.remove(0);
+    let gone = sim.until(&id, "terminated").await;
+    assert_eq!(
+        gone.text("stateReason/code"),
+        "Client.InstanceInitiatedShutdown"
+    );
+    let said = gone.text("tagSet/item/value");
+    assert!(said.starts_with("done at 2"), "{said}");
+}

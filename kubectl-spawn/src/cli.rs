@@ -52,7 +52,7 @@ pub(crate) struct Global {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    Launch(cmd::launch::LaunchArgs),
+    Launch(Box<cmd::launch::LaunchArgs>),
     List(cmd::list::ListArgs),
     Status(cmd::status::StatusArgs),
     Extend(cmd::extend::ExtendArgs),

@@ -14,9 +14,12 @@ use clap_complete::{
     engine::{self, CompletionCandidate},
 };
 
+use futures::future::join_all;
+
 use crate::{
     cli::{Cli, Global, Limit},
     client::Cluster,
+    kind::{Kind, Reference},
 };
 
 /// The plugin's program.
@@ -70,29 +73,60 @@ fn is_flag(candidate: &CompletionCandidate) -> bool {
     candidate.get_value().to_string_lossy().starts_with('-')
 }
 
-/// The names of the namespace's spores that begin like this.
+/// The namespace's spores, arrays and sweeps that begin like this, as they are named where all may
+/// stand.
 pub(crate) fn names(current: &OsStr) -> Vec<CompletionCandidate> {
+    suggest(current, &Kind::ALL, |kind, name| Reference::to(kind, name).to_string())
+}
+
+/// The namespace's arrays that begin like this.
+pub(crate) fn arrays(current: &OsStr) -> Vec<CompletionCandidate> {
+    suggest(current, &[Kind::Array], |_, name| name.to_owned())
+}
+
+/// The namespace's sweeps that begin like this.
+pub(crate) fn sweeps(current: &OsStr) -> Vec<CompletionCandidate> {
+    suggest(current, &[Kind::Sweep], |_, name| name.to_owned())
+}
+
+fn suggest(
+    current: &OsStr,
+    kinds: &[Kind],
+    written: impl Fn(Kind, &str) -> String,
+) -> Vec<CompletionCandidate> {
     let Some(begin) = current.to_str() else {
         return Vec::new();
     };
     let global = global(env::args_os());
-    let names = ask(&global).unwrap_or_default();
+    let names = ask(&global, kinds).unwrap_or_default();
     names
         .into_iter()
+        .map(|(kind, name)| written(kind, &name))
         .filter(|name| name.starts_with(begin))
         .map(CompletionCandidate::new)
         .collect()
 }
 
-fn ask(global: &Global) -> Option<Vec<String>> {
+fn ask(global: &Global, kinds: &[Kind]) -> Option<Vec<(Kind, String)>> {
     crate::install_crypto();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .ok()?;
     runtime.block_on(async {
-        let names = async { Cluster::connect(global).await?.names().await };
-        tokio::time::timeout(PATIENCE, names).await.ok()?.ok()
+        let names = async {
+            let cluster = Cluster::connect(global).await.ok()?;
+            let ask = |kind: Kind| {
+                let cluster = &cluster;
+                async move { (kind, cluster.names(kind).await.unwrap_or_default()) }
+            };
+            let all = join_all(kinds.iter().map(|kind| ask(*kind))).await;
+            let each = |(kind, names): (Kind, Vec<String>)| {
+                names.into_iter().map(move |name| (kind, name))
+            };
+            Some(all.into_iter().flat_map(each).collect())
+        };
+        tokio::time::timeout(PATIENCE, names).await.ok()?
     })
 }
 

@@ -67,8 +67,9 @@ pub(crate) enum Error {
     #[error("Spore is not installed in this cluster (context {context})")]
     NotInstalled { context: String },
     /// There is no such spore.
-    #[error("there is no spore named {name} in namespace {namespace}")]
+    #[error("there is no {noun} named {name} in namespace {namespace}")]
     NotFound {
+        noun: &'static str,
         name: String,
         namespace: String,
         nearest: Option<String>,
@@ -77,8 +78,12 @@ pub(crate) enum Error {
     #[error("there is no namespace named {0}")]
     NoNamespace(String),
     /// The name is taken.
-    #[error("a spore named {name} already exists in namespace {namespace}")]
-    Exists { name: String, namespace: String },
+    #[error("{} named {name} already exists in namespace {namespace}", one(noun))]
+    Exists {
+        noun: &'static str,
+        name: String,
+        namespace: String,
+    },
     /// The API server refused the object.
     #[error("the cluster refuses it: {0}")]
     Refused(String),
@@ -125,8 +130,8 @@ pub(crate) enum Error {
     #[error("interrupted: {what}")]
     Interrupted { what: String, advice: String },
     /// The user said no.
-    #[error("nothing was deleted")]
-    Declined,
+    #[error("nothing was {0}")]
+    Declined(&'static str),
     /// Anything else that the API server or the way to it reported.
     #[error("cannot {verb} {resource}: {detail}")]
     Api {
@@ -154,6 +159,12 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+/// A noun with its article.
+fn one(noun: &str) -> String {
+    let article = if noun.starts_with('a') { "an" } else { "a" };
+    format!("{article} {noun}")
 }
 
 /// Words for conditions that mean: EC2 has none, or the account may not have more.
@@ -192,7 +203,7 @@ impl Error {
             | Self::Refused(_)
             | Self::Unreadable { .. }
             | Self::Busy(_)
-            | Self::Declined
+            | Self::Declined(_)
             | Self::Stalled { .. }
             | Self::Ended { .. }
             | Self::Api { .. }
@@ -220,13 +231,13 @@ Self::Forbidden { verb, resource, place, .. } => {
             Self::NotFound { nearest: Some(nearest), .. } => format!("Did you mean {nearest}?"),
             Self::NotFound { nearest: None, .. } => "`kubectl spawn list --all` shows the spores of this namespace, `kubectl spawn list -A --all` those of all.".into(),
             Self::NoNamespace(namespace) => format!("Create it with `kubectl create namespace {namespace}`, or choose another with -n."),
-            Self::Exists { name, namespace } => format!("Look at it with `kubectl spawn status {name} -n {namespace}`; choose another name, or delete it first with `kubectl spawn delete {name} -n {namespace}`."),
+            Self::Exists { noun, name, namespace } => format!("Look at it with `kubectl spawn status {noun}/{name} -n {namespace}`; choose another name, or delete it first with `kubectl spawn delete {noun}/{name} -n {namespace}`."),
             Self::Refused(_) => "`kubectl explain sporeinstance.spec` describes every field.".into(),
             Self::Unreadable { .. } => "Another version of the plugin may know it; kubectl and -o json show it as it is.".into(),
             Self::Busy(_) => "Try again.".into(),
             Self::Stalled { target, .. } => format!("The spore stays: put that right and it goes on, or give up with `kubectl spawn delete {target}`."),
             Self::WorkloadFailed { target, .. } => format!("`kubectl spawn status {target}` shows what is known of it."),
-            Self::Deleted(_) | Self::Declined | Self::Api { .. } | Self::Output(_) | Self::Runtime(_) => return None,
+            Self::Deleted(_) | Self::Declined(_) | Self::Api { .. } | Self::Output(_) | Self::Runtime(_) => return None,
         })
     }
 }

@@ -5,8 +5,9 @@ use serde::Serialize;
 
 use crate::{
     cli::Global,
-    client::{Cluster, RESOURCE},
+    client::Cluster,
     error::Error,
+    kind::Kind,
     print,
 };
 
@@ -78,7 +79,7 @@ async fn server(global: &Global) -> Result<Server, Error> {
     let served = cluster
         .ask(
             "get",
-            RESOURCE,
+            Kind::Spore.resource(),
             cluster.client.list_api_group_resources(&api),
         )
         .await;

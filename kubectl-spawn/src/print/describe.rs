@@ -1,6 +1,7 @@
 //! A spore told to a person.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use spore_core::{
     duration::Duration,
@@ -46,7 +47,7 @@ pub(crate) fn spore(
     format!(
         "{}{}{}",
         facts.render(),
-        conditions_table(status, now),
+        conditions_table(&status.conditions, now),
         events_table(events, now)
     )
 }
@@ -301,13 +302,14 @@ fn agent(status: &SporeInstanceStatus, facts: &mut Facts, now: Timestamp) {
     facts.say("Agent", text);
 }
 
-fn conditions_table(status: &SporeInstanceStatus, now: Timestamp) -> String {
-    if status.conditions.is_empty() {
+/// Conditions, the telling ones first.
+pub(crate) fn conditions_table(all: &[Condition], now: Timestamp) -> String {
+    if all.is_empty() {
         return String::new();
     }
     let mut table = Table::new(&["TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"]);
     let known = |type_: &str| conditions::ALL.iter().position(|known| *known == type_);
-    let mut sorted = status.conditions.iter().collect::<Vec<_>>();
+    let mut sorted = all.iter().collect::<Vec<_>>();
     sorted.sort_by_key(|condition| known(&condition.type_).unwrap_or(usize::MAX));
     for condition in sorted {
         table.row(vec![
@@ -321,7 +323,8 @@ fn conditions_table(status: &SporeInstanceStatus, now: Timestamp) -> String {
     format!("\nConditions:\n{}", table.render("  "))
 }
 
-fn events_table(events: Result<&[Happened], &str>, now: Timestamp) -> String {
+/// Events, or why they are not shown.
+pub(crate) fn events_table(events: Result<&[Happened], &str>, now: Timestamp) -> String {
     let events = match events {
         Err(why) => return format!("\nEvents: not shown: {why}\n"),
         Ok([]) => return "\nEvents: none\n".into(),

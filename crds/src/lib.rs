@@ -9,6 +9,7 @@ pub mod crd;
 pub mod group;
 pub mod instance;
 pub mod results;
+pub mod rows;
 mod schema;
 pub mod status;
 pub mod sweep;

@@ -202,7 +202,9 @@ pub(crate) fn tag(text: &str) -> Result<(String, String), String> {
 /// A variable of the environment, `NAME=VALUE`.
 pub(crate) fn env(text: &str) -> Result<(String, String), String> {
     const RESERVED: [&str; 3] = ["JOB_ARRAY_", "SWEEP_", "PARAM_"];
-    let (name, value) = text.split_once('=').ok_or("write a variable as NAME=VALUE")?;
+    let (name, value) = text
+        .split_once('=')
+        .ok_or("write a variable as NAME=VALUE")?;
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let digit = name.starts_with(|c: char| c.is_ascii_digit());
     if name.is_empty() || name.len() > 128 || digit || !name.chars().all(allowed) {
@@ -236,7 +238,9 @@ pub(crate) fn instance_profile(text: &str) -> Result<String, String> {
     }
     match text.len() {
         1..=128 if text.chars().all(allowed) => Ok(text.to_owned()),
-        _ => Err("an instance profile's name has up to 128 letters, digits and + = , . @ _ -".into()),
+        _ => {
+            Err("an instance profile's name has up to 128 letters, digits and + = , . @ _ -".into())
+        }
     }
 }
 

@@ -8,11 +8,11 @@ use std::{
 
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{DynamicObject, ListParams, PartialObjectMeta, PostParams, Request},
+    api::{DynamicObject, ListParams, PartialObjectMeta, Patch, PatchParams, PostParams, Request},
     core::{DeserializeGuard, NamespaceResourceScope, TypeMeta, error_boundary::InvalidObject},
 };
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use spore_crds::SporeInstance;
 
 use crate::{
@@ -24,6 +24,8 @@ use crate::{
 
 /// Enough for any cluster that answers at all; the default is three times as long.
 const CONNECT: Duration = Duration::from_secs(10);
+/// The field manager of what this program writes.
+pub(crate) const MANAGER: &str = "kubectl-spawn";
 /// As many as kubectl asks for at once.
 const PAGE: u32 = 500;
 
@@ -196,6 +198,23 @@ impl Cluster {
                 None => return Ok(all),
             }
         }
+    }
+
+    /// Changes some fields of an object, unless another has taken its name since it was read.
+    pub(crate) async fn merge<K: Spawned>(&self, object: &K, change: &Value) -> Result<(), Error> {
+        let mut change = change.clone();
+        change["metadata"] = json!({"uid": object.meta().uid});
+        let params = PatchParams {
+            field_manager: Some(MANAGER.into()),
+            ..PatchParams::default()
+        };
+        let patch = Patch::Merge(&change);
+        let api = self.raw(K::KIND);
+        let name = object.name_any();
+        let answer = api.patch(&name, &params, &patch);
+        self.ask("patch", K::KIND.resource(), answer)
+            .await
+            .map(|_| ())
     }
 
     /// Stores a new object, or only has it checked; refused if its name is taken.

@@ -76,7 +76,9 @@ fn is_flag(candidate: &CompletionCandidate) -> bool {
 /// The namespace's spores, arrays and sweeps that begin like this, as they are named where all may
 /// stand.
 pub(crate) fn names(current: &OsStr) -> Vec<CompletionCandidate> {
-    suggest(current, &Kind::ALL, |kind, name| Reference::to(kind, name).to_string())
+    suggest(current, &Kind::ALL, |kind, name| {
+        Reference::to(kind, name).to_string()
+    })
 }
 
 /// The namespace's arrays that begin like this.

@@ -139,6 +139,12 @@ pub(crate) enum Error {
         resource: &'static str,
         detail: String,
     },
+    /// The exit code is the answer, and the rest was said.
+    #[error("the answer is an exit code")]
+    Told(ExitCode),
+    /// A question that is answered by the exit code cannot be answered.
+    #[error("{0}")]
+    Unclear(Box<Error>),
     /// Standard output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[source] io::Error),
@@ -207,8 +213,21 @@ impl Error {
             | Self::Stalled { .. }
             | Self::Ended { .. }
             | Self::Api { .. }
+            | Self::Told(_)
+            | Self::Unclear(_)
             | Self::Output(_)
             | Self::Runtime(_) => Exit::Failure,
+        }
+    }
+
+    /// The exit code of the program.
+    pub(crate) fn code(&self) -> ExitCode {
+        /// What `--check-complete` says of a sweep that it cannot look up.
+        const UNCLEAR: u8 = 3;
+        match self {
+            Self::Told(code) => *code,
+            Self::Unclear(_) => UNCLEAR.into(),
+            other => other.exit().into(),
         }
     }
 
@@ -237,7 +256,8 @@ Self::Forbidden { verb, resource, place, .. } => {
             Self::Busy(_) => "Try again.".into(),
             Self::Stalled { target, .. } => format!("The spore stays: put that right and it goes on, or give up with `kubectl spawn delete {target}`."),
             Self::WorkloadFailed { target, .. } => format!("`kubectl spawn status {target}` shows what is known of it."),
-            Self::Deleted(_) | Self::Declined(_) | Self::Api { .. } | Self::Output(_) | Self::Runtime(_) => return None,
+            Self::Unclear(error) => return error.advice(),
+            Self::Deleted(_) | Self::Declined(_) | Self::Told(_) | Self::Api { .. } | Self::Output(_) | Self::Runtime(_) => return None,
         })
     }
 }

@@ -13,8 +13,8 @@ impl Cluster {
     /// One object of a kind as stored. If there is none, the error names the one that was probably
     /// meant.
     pub(crate) async fn get_raw(&self, kind: Kind, name: &str) -> Result<DynamicObject, Error> {
-        let found = self.ask("get", kind.resource(), self.raw(kind).get(name));
-        match found.await {
+        let api = self.raw(kind);
+        match self.ask("get", kind.resource(), api.get(name)).await {
             Err(error @ Error::NotFound { .. }) => Err(self.did_you_mean(error, &[kind]).await),
             answer => answer,
         }
@@ -57,9 +57,17 @@ impl Cluster {
         let names = join_all(kinds.iter().map(|kind| self.names(*kind))).await;
         let mut known = Vec::new();
         for (kind, names) in kinds.iter().zip(names) {
-            known.extend(names.unwrap_or_default().into_iter().map(|name| (*kind, name)));
+            known.extend(
+                names
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(|name| (*kind, name)),
+            );
         }
-        let bare = known.iter().map(|(_, name)| name.clone()).collect::<Vec<_>>();
+        let bare = known
+            .iter()
+            .map(|(_, name)| name.clone())
+            .collect::<Vec<_>>();
         let nearest = nearest(&name, &bare).map(|near| {
             let same = known.iter().find(|(_, name)| *name == near);
             // Where only one kind is asked for, its name says all.

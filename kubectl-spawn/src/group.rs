@@ -45,7 +45,9 @@ pub(crate) trait Group: Spawned {
 
     /// Whether it is done and nothing of it is left in EC2.
     fn is_over(&self) -> bool {
-        self.status().and_then(|status| status.state).is_some_and(is_final)
+        self.status()
+            .and_then(|status| status.state)
+            .is_some_and(is_final)
     }
 
     /// Launched of all, as the controller says it, or else as it follows from the counters.
@@ -90,8 +92,14 @@ impl Group for SporeArray {
             "{} of {} {:?}",
             self.spec.replicas, template.instance_type, template.market
         );
-        let together = self.spec.min_available.map(|least| format!(", {least} together"));
-        let region = template.region.as_ref().map(|region| format!(" in {region}"));
+        let together = self
+            .spec
+            .min_available
+            .map(|least| format!(", {least} together"));
+        let region = template
+            .region
+            .as_ref()
+            .map(|region| format!(" in {region}"));
         let ttl = template.ttl.map(|ttl| format!(" for {ttl}"));
         text.extend([region, ttl, together].into_iter().flatten());
         text
@@ -108,7 +116,9 @@ impl Group for SporeSweep {
         // Before the controller has counted them, the rows of a grid or a ConfigMap are not known.
         counted.filter(|rows| *rows > 0).or_else(|| {
             let listed = self.spec.grid.is_empty() && self.spec.params_from.is_none();
-            u32::try_from(self.spec.params.len()).ok().filter(|_| listed)
+            u32::try_from(self.spec.params.len())
+                .ok()
+                .filter(|_| listed)
         })
     }
 
@@ -117,7 +127,11 @@ impl Group for SporeSweep {
     }
 
     fn instance_type(&self) -> Option<&str> {
-        let template = self.spec.template.as_ref().and_then(|row| row.get("instanceType"));
+        let template = self
+            .spec
+            .template
+            .as_ref()
+            .and_then(|row| row.get("instanceType"));
         let defaults = &self.spec.defaults;
         ["instance_type", "instanceType"]
             .into_iter()
@@ -199,7 +213,10 @@ pub(crate) fn counted(status: &GroupStatus) -> String {
 
 /// The rows that tell how far it has come.
 pub(crate) fn rows<G: Group>(group: &G, wait_for: WaitFor) -> Vec<Row> {
-    let Some(status) = group.status().filter(|status| status.observed_generation.is_some()) else {
+    let Some(status) = group
+        .status()
+        .filter(|status| status.observed_generation.is_some())
+    else {
         return vec![row("Accepted", Mark::Doing, String::new())];
     };
     let of = |count: u32| match group.size() {
@@ -223,7 +240,11 @@ pub(crate) fn rows<G: Group>(group: &G, wait_for: WaitFor) -> Vec<Row> {
                 Some(GroupState::Failed | GroupState::Cancelled) => Mark::Failed,
                 _ => Mark::Doing,
             };
-            rows.push(row("Completed", mark, format!("{} ({})", of(done), counted(status))));
+            rows.push(row(
+                "Completed",
+                mark,
+                format!("{} ({})", of(done), counted(status)),
+            ));
         }
     }
     let stalled = conditions::get(&status.conditions, STALLED);
@@ -306,21 +327,32 @@ pub(crate) mod tests {
 
     fn told(group: &impl Group, wait_for: WaitFor) -> String {
         let tell = |row: &Row| format!("{:?} {}: {}", row.mark, row.name, row.detail);
-        rows(group, wait_for).iter().map(tell).collect::<Vec<_>>().join("\n")
+        rows(group, wait_for)
+            .iter()
+            .map(tell)
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     #[test]
     fn progress_is_counted() {
-        assert_eq!(told(&array(json!(null)), WaitFor::Ready), "Doing Accepted: ");
-        let half = array(json!({"observedGeneration": 1, "state": "Launching", "conditions": [],
-            "replicas": 100, "launched": 100, "ready": 40}));
+        assert_eq!(
+            told(&array(json!(null)), WaitFor::Ready),
+            "Doing Accepted: "
+        );
+        let half = array(
+            json!({"observedGeneration": 1, "state": "Launching", "conditions": [],
+            "replicas": 100, "launched": 100, "ready": 40}),
+        );
         insta::assert_snapshot!(told(&half, WaitFor::Ready), @"
         Done Accepted: 
         Done Launched: 100/100
         Doing Ready: 40/100
         ");
-        let done = sweep(json!({"observedGeneration": 1, "state": "Failed", "conditions": [],
-            "replicas": 2, "launched": 2, "succeeded": 1, "failed": 1}));
+        let done = sweep(
+            json!({"observedGeneration": 1, "state": "Failed", "conditions": [],
+            "replicas": 2, "launched": 2, "succeeded": 1, "failed": 1}),
+        );
         insta::assert_snapshot!(told(&done, WaitFor::Completion), @"
         Done Accepted: 
         Done Launched: 2/2
@@ -355,7 +387,10 @@ pub(crate) mod tests {
 
     #[test]
     fn what_is_asked_for_is_told_in_a_line() {
-        assert_eq!(array(json!(null)).asked_for(), "100 of t3.small OnDemand for 2h");
+        assert_eq!(
+            array(json!(null)).asked_for(),
+            "100 of t3.small OnDemand for 2h"
+        );
         assert_eq!(
             sweep(json!(null)).asked_for(),
             "2 rows, 5 at once, 10s between launches, on g5.xlarge"

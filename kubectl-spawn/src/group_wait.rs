@@ -76,7 +76,9 @@ async fn wait<G: Group>(
         name, target, last, ..
     } = watcher;
     match outcome? {
-        Outcome::Reached(reached) => reached.map(|()| last.as_ref().map(summary).unwrap_or_default()),
+        Outcome::Reached(reached) => {
+            reached.map(|()| last.as_ref().map(summary).unwrap_or_default())
+        }
         Outcome::TimedOut => Err(timed_out(&name, &target, last.as_ref(), limit)),
         Outcome::Interrupted => Err(Error::Interrupted {
             what: format!("{name} goes on without you"),
@@ -129,8 +131,7 @@ fn timed_out<G: Group>(
     limit: Option<time::Duration>,
 ) -> Error {
     let status = last.and_then(Group::status);
-    let ready =
-        status.and_then(|status| conditions::get(&status.conditions, conditions::READY));
+    let ready = status.and_then(|status| conditions::get(&status.conditions, conditions::READY));
     let what = match ready {
         Some(ready) => format!("{name}: {}: {}", ready.reason, ready.message),
         None => format!("{name} was not taken up by the controller"),

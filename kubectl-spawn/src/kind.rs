@@ -2,8 +2,8 @@
 
 use std::{fmt, fmt::Debug, str::FromStr};
 
-use kube::{Resource, ResourceExt, api::ApiResource, api::DynamicObject};
 use kube::core::NamespaceResourceScope;
+use kube::{Resource, ResourceExt, api::ApiResource, api::DynamicObject};
 use serde::de::DeserializeOwned;
 use spore_crds::{SporeArray, SporeInstance, SporeSweep};
 
@@ -67,12 +67,18 @@ impl Kind {
 
     /// The name that `kubectl` takes and prints.
     pub(crate) fn full_name(self, name: &str) -> String {
-        format!("{}.{}/{name}", self.word().to_lowercase(), spore_crds::GROUP)
+        format!(
+            "{}.{}/{name}",
+            self.word().to_lowercase(),
+            spore_crds::GROUP
+        )
     }
 
     /// The kind that a word before a slash means: as people, kubectl or this program write it.
     fn named(word: &str) -> Option<Self> {
-        let word = word.strip_suffix(&format!(".{}", spore_crds::GROUP)).unwrap_or(word);
+        let word = word
+            .strip_suffix(&format!(".{}", spore_crds::GROUP))
+            .unwrap_or(word);
         let singular = word.strip_suffix('s').unwrap_or(word);
         Self::ALL.into_iter().find(|kind| {
             let short = match kind {
@@ -175,14 +181,25 @@ mod tests {
 
     #[test]
     fn a_kind_is_understood_as_people_and_kubectl_write_it() {
-        for text in ["array/x", "arrays/x", "spa/x", "sporearray/x", "sporearrays.spore.host/x"] {
+        for text in [
+            "array/x",
+            "arrays/x",
+            "spa/x",
+            "sporearray/x",
+            "sporearrays.spore.host/x",
+        ] {
             let reference = text.parse::<Reference>().unwrap();
             assert_eq!(reference, Reference::to(Kind::Array, "x"), "{text}");
             assert_eq!(reference.to_string(), "array/x");
         }
         assert_eq!("x".parse::<Reference>().unwrap().kind, None);
         assert_eq!("spore/x".parse::<Reference>().unwrap().to_string(), "x");
-        assert!("pod/x".parse::<Reference>().unwrap_err().contains("array/NAME"));
+        assert!(
+            "pod/x"
+                .parse::<Reference>()
+                .unwrap_err()
+                .contains("array/NAME")
+        );
         assert!("array/".parse::<Reference>().is_err());
     }
 

@@ -8,6 +8,7 @@ mod cli;
 mod client;
 mod cmd;
 mod complete;
+mod confirm;
 mod error;
 mod find;
 mod group;
@@ -18,6 +19,7 @@ mod manifest;
 mod print;
 mod progress;
 mod refusal;
+mod results;
 mod steps;
 mod transport;
 mod watch;
@@ -37,7 +39,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             print::complain(&error);
-            error.exit().into()
+            error.code()
         }
     }
 }

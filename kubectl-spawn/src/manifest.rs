@@ -39,7 +39,12 @@ pub(crate) fn array(
 }
 
 /// An object as the API takes it.
-pub(crate) fn object(kind: Kind, name: Option<&str>, namespace: Option<&str>, spec: Value) -> Value {
+pub(crate) fn object(
+    kind: Kind,
+    name: Option<&str>,
+    namespace: Option<&str>,
+    spec: Value,
+) -> Value {
     let mut metadata = Map::new();
     match name {
         Some(name) => metadata.insert("name".into(), json!(name)),
@@ -211,10 +216,13 @@ fn usage(what: String, advice: String) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{check::LONGEST_WORD, cmd::launch::args::tests::parse, error::Exit, print};
+    use crate::{cmd::launch::args::tests::parse, error::Exit, print};
 
     fn built(line: &str) -> Result<Value, Error> {
-        spore(&parse(&line.split_whitespace().collect::<Vec<_>>()).unwrap(), None)
+        spore(
+            &parse(&line.split_whitespace().collect::<Vec<_>>()).unwrap(),
+            None,
+        )
     }
 
     #[test]

@@ -88,7 +88,9 @@ impl Cluster {
 
 /// What people call one of a resource.
 fn noun(resource: &'static str) -> &'static str {
-    let known = Kind::ALL.into_iter().find(|kind| kind.resource() == resource);
+    let known = Kind::ALL
+        .into_iter()
+        .find(|kind| kind.resource() == resource);
     known.map_or(resource, Kind::noun)
 }
 
@@ -123,10 +125,7 @@ fn root(error: &kube::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        client::tests::cluster,
-        error::Exit,
-    };
+    use crate::{client::tests::cluster, error::Exit};
 
     #[test]
     fn a_refusal_does_not_name_the_resource_twice() {
@@ -142,7 +141,11 @@ mod tests {
         let status = serde_json::json!({
             "status": "Failure", "code": code, "reason": reason, "message": message, "details": details,
         });
-        cluster().explain_status("get", Kind::Spore.resource(), &serde_json::from_value(status).unwrap())
+        cluster().explain_status(
+            "get",
+            Kind::Spore.resource(),
+            &serde_json::from_value(status).unwrap(),
+        )
     }
 
     #[tokio::test]

@@ -74,7 +74,11 @@ pub(crate) async fn follow<K: Spawned, T>(
         };
         let reached = match event {
             Some(Ok(event)) => report(event, names, &mut listed, &mut see),
-            Some(Err(error)) => see(Seen::Trouble(&lasting(cluster, K::KIND.resource(), &error)?)),
+            Some(Err(error)) => see(Seen::Trouble(&lasting(
+                cluster,
+                K::KIND.resource(),
+                &error,
+            )?)),
             // A watcher goes on for ever.
             None => return Ok(Outcome::TimedOut),
         };

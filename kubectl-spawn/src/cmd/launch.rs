@@ -4,26 +4,20 @@ pub(crate) mod args;
 mod sweep;
 mod wait;
 
-use kube::{
-    ResourceExt,
-    api::{DynamicObject, PostParams},
-};
+use kube::api::{DynamicObject, PostParams};
 use serde_json::{Value, json};
 
-pub(crate) use self::args::LaunchArgs;
 use self::args::DryRun;
+pub(crate) use self::args::LaunchArgs;
 use crate::{
     cli::{Format, Global},
-    client::Cluster,
+    client::{Cluster, MANAGER},
     error::Error,
     group_wait,
     kind::{Kind, Reference},
     manifest, print,
     steps::WaitFor,
 };
-
-/// The field manager of what this program writes.
-pub(crate) const MANAGER: &str = "kubectl-spawn";
 
 /// Launches.
 pub(crate) async fn run(args: LaunchArgs, global: &Global) -> Result<(), Error> {
@@ -59,11 +53,7 @@ fn post(args: &LaunchArgs) -> PostParams {
 }
 
 /// Says what was created, and waits if that was asked for.
-async fn finish(
-    cluster: &Cluster,
-    created: DynamicObject,
-    args: &LaunchArgs,
-) -> Result<(), Error> {
+async fn finish(cluster: &Cluster, created: DynamicObject, args: &LaunchArgs) -> Result<(), Error> {
     if args.dry_run == DryRun::Server {
         return match args.output {
             Some(format) => print::object(created, format),
@@ -122,7 +112,8 @@ fn check_wait(wait_for: Option<WaitFor>) -> Result<(), Error> {
     match wait_for {
         Some(WaitFor::Ready) => Err(Error::Usage {
             what: "a sweep is never ready as a whole: its instances come and go".into(),
-            advice: "Say --wait, or --wait-for completion: both wait until the sweep is done.".into(),
+            advice: "Say --wait, or --wait-for completion: both wait until the sweep is done."
+                .into(),
         }),
         Some(WaitFor::Completion) | None => Ok(()),
     }

@@ -186,9 +186,10 @@ fn add<G: Group>(
 }
 
 /// What can be read; what cannot is told.
-pub(super) fn readable<K>(all: Vec<Guarded<K>>) -> Vec<K> {
+pub(crate) fn readable<K>(all: Vec<Guarded<K>>) -> Vec<K> {
     let told = |object: Guarded<K>| {
-        let complain = |object: &_| print::note(&format!("not shown: {}", Error::unreadable(object)));
+        let complain =
+            |object: &_| print::note(&format!("not shown: {}", Error::unreadable(object)));
         object.0.inspect_err(complain).ok()
     };
     all.into_iter().filter_map(told).collect()
@@ -223,7 +224,9 @@ async fn none(cluster: &Cluster, args: &ListArgs, hidden: usize) -> Result<(), E
                 cluster.get_raw(kind, name).await?;
             }
             let noun = kind.noun();
-            print::note(&format!("No members of {noun} {name} found {place}.{ended}"));
+            print::note(&format!(
+                "No members of {noun} {name} found {place}.{ended}"
+            ));
         }
         None => print::note(&format!("No spores found {place}.{ended}")),
     }

@@ -3,13 +3,7 @@
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use crate::{
-    cli::Global,
-    client::Cluster,
-    error::Error,
-    kind::Kind,
-    print,
-};
+use crate::{cli::Global, client::Cluster, error::Error, kind::Kind, print};
 
 /// Show the versions of the plugin and of what the cluster serves
 #[derive(Args, Debug)]

@@ -2,6 +2,7 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 use kube::ResourceExt;
+use serde_json::Value;
 use spore_crds::{GroupState, GroupStatus, conditions};
 
 use crate::{
@@ -14,17 +15,27 @@ use crate::{
     },
 };
 
-/// An array or a sweep as text; `members` is its table of members, if it is to be shown.
+/// What is told beside the object itself.
+#[derive(Debug, Default)]
+pub(crate) struct Beside {
+    /// What it has cost, if that is known.
+    pub(crate) cost: Option<String>,
+    /// The table of its members, if it is to be shown.
+    pub(crate) members: String,
+}
+
+/// An array or a sweep as text.
 pub(crate) fn page<G: Group>(
     group: &G,
-    members: &str,
+    beside: &Beside,
     events: Result<&[Happened], &str>,
     now: Timestamp,
     zone: &TimeZone,
 ) -> String {
     let nothing = GroupStatus::default();
     let status = group.status().unwrap_or(&nothing);
-    let mut text = head(group, status, now, zone);
+    let Beside { cost, members } = beside;
+    let mut text = head(group, status, cost.as_deref(), now, zone);
     text.push_str(&counts(status));
     text.push_str(&failures(status, now));
     text.push_str(members);
@@ -34,7 +45,13 @@ pub(crate) fn page<G: Group>(
 }
 
 /// `Label: text`, a line each, as people and scripts know it.
-fn head<G: Group>(group: &G, status: &GroupStatus, now: Timestamp, zone: &TimeZone) -> String {
+fn head<G: Group>(
+    group: &G,
+    status: &GroupStatus,
+    cost: Option<&str>,
+    now: Timestamp,
+    zone: &TimeZone,
+) -> String {
     let mut text = String::new();
     let mut say = |label: &str, what: &str| text.push_str(&format!("{label}: {what}\n"));
     say(
@@ -62,8 +79,14 @@ fn head<G: Group>(group: &G, status: &GroupStatus, now: Timestamp, zone: &TimeZo
     if status.retried > 0 {
         say("Retried", &status.retried.to_string());
     }
-    if let Some(at) = status.estimated_completion.filter(|_| status.ended.is_none()) {
+    if let Some(at) = status
+        .estimated_completion
+        .filter(|_| status.ended.is_none())
+    {
         say("Est. Completion", &time::local(at, now, zone));
+    }
+    if let Some(cost) = cost {
+        say("Cost", cost);
     }
     say("Asked for", &group.asked_for());
     if let Some(created) = group.creation_timestamp() {
@@ -75,12 +98,20 @@ fn head<G: Group>(group: &G, status: &GroupStatus, now: Timestamp, zone: &TimeZo
     match (&status.ended, status.deadline) {
         (Some(ended), _) => say(
             "Ended",
-            &format!("{} {}: {}", time::moment(ended.at, now), ended.reason, ended.message),
+            &format!(
+                "{} {}: {}",
+                time::moment(ended.at, now),
+                ended.reason,
+                ended.message
+            ),
         ),
         (None, Some(deadline)) => say("Deadline", &time::moment(deadline, now)),
         (None, None) => {}
     }
-    if let Some(asked) = group.extend_to().filter(|to| status.deadline.is_some_and(|at| *to > at)) {
+    if let Some(asked) = group
+        .extend_to()
+        .filter(|to| status.deadline.is_some_and(|at| *to > at))
+    {
         say(
             "Extension",
             &format!("{} asked for, not in effect yet", time::moment(asked, now)),
@@ -89,11 +120,29 @@ fn head<G: Group>(group: &G, status: &GroupStatus, now: Timestamp, zone: &TimeZo
     text
 }
 
+/// What an object as stored says of its cost: `$1.24 so far, $0.40 an hour`.
+pub(crate) fn cost(stored: &Value) -> Option<String> {
+    let cost = stored.pointer("/status/cost")?;
+    let mut text = format!("${} so far", cost["accrued"].as_str()?);
+    if let Some(rate) = cost["perHour"].as_str() {
+        text.push_str(&format!(", ${rate} an hour"));
+    }
+    match cost["unpriced"].as_u64() {
+        None | Some(0) => {}
+        Some(1) => text.push_str(", without 1 instance whose price is not known"),
+        Some(many) => text.push_str(&format!(
+            ", without {many} instances whose price is not known"
+        )),
+    }
+    Some(text)
+}
+
 /// The state in capitals, as sweeps' scripts have always read it.
 pub(crate) fn state<G: Group>(group: &G) -> String {
-    group
-        .state_word()
-        .map_or_else(|| "not taken up by the controller yet".into(), |word| word.to_uppercase())
+    group.state_word().map_or_else(
+        || "not taken up by the controller yet".into(),
+        |word| word.to_uppercase(),
+    )
 }
 
 /// `20/50 launched (40.0%)`.
@@ -130,7 +179,11 @@ fn counts(status: &GroupStatus) -> String {
         text.push_str("\nIndexes:\n");
         let mut table = Table::new(&["STATE", "COUNT", "INDEXES"]);
         for (state, set) in sets.iter().filter(|(_, set)| !set.is_empty()) {
-            let cells = [(*state).to_owned(), set.len().to_string(), shortened(&set.to_string())];
+            let cells = [
+                (*state).to_owned(),
+                set.len().to_string(),
+                shortened(&set.to_string()),
+            ];
             table.row(cells.map(Some).to_vec());
         }
         text.push_str(&table.render("  "));
@@ -187,8 +240,14 @@ pub(crate) fn summary<G: Group>(group: &G) -> String {
     if over {
         return format!("{name}: {}", counted(status));
     }
-    let by = status.deadline.map(|deadline| format!(", gone by {}", time::clock(deadline)));
-    format!("{name} is ready: {}{}", group.asked_for(), by.unwrap_or_default())
+    let by = status
+        .deadline
+        .map(|deadline| format!(", gone by {}", time::clock(deadline)));
+    format!(
+        "{name} is ready: {}{}",
+        group.asked_for(),
+        by.unwrap_or_default()
+    )
 }
 
 /// Many arrays and sweeps, a line each.
@@ -206,8 +265,16 @@ impl Groups {
             columns.push("NAMESPACE");
         }
         columns.extend([
-            "NAME", "READY", "STATE", "TYPE", "LAUNCHED", "ACTIVE", "SUCCEEDED", "FAILED",
-            "TTL-LEFT", "AGE",
+            "NAME",
+            "READY",
+            "STATE",
+            "TYPE",
+            "LAUNCHED",
+            "ACTIVE",
+            "SUCCEEDED",
+            "FAILED",
+            "TTL-LEFT",
+            "AGE",
         ]);
         Self {
             table: Table::new(&columns),
@@ -288,7 +355,20 @@ mod tests {
                 "message": "the workload failed with exit code 3", "at": "2026-11-21T22:20:00Z"}],
         }));
         let zone = TimeZone::get("America/Los_Angeles").unwrap();
-        insta::assert_snapshot!(page(&running, "", Ok(&[]), now(), &zone), @"");
+        let stored =
+            json!({"status": {"cost": {"accrued": "1.24", "perHour": "0.4", "unpriced": 1}}});
+        let beside = Beside {
+            cost: cost(&stored),
+            ..Beside::default()
+        };
+        insta::assert_snapshot!(page(&running, &beside, Ok(&[]), now(), &zone), @"");
+    }
+
+    #[test]
+    fn what_is_not_known_of_the_cost_is_not_told() {
+        assert_eq!(cost(&json!({"status": {}})), None);
+        let known = json!({"status": {"cost": {"accrued": "3"}}});
+        assert_eq!(cost(&known).as_deref(), Some("$3 so far"));
     }
 
     #[test]
@@ -305,7 +385,10 @@ mod tests {
 
     #[test]
     fn a_set_of_many_gaps_is_cut_between_ranges() {
-        let set = (0..200).map(|n| (2 * n).to_string()).collect::<Vec<_>>().join(",");
+        let set = (0..200)
+            .map(|n| (2 * n).to_string())
+            .collect::<Vec<_>>()
+            .join(",");
         let cut = shortened(&set);
         assert!(cut.ends_with(",…") && cut.len() < 110, "{cut}");
         assert!(set.starts_with(cut.trim_end_matches('…')));

@@ -34,6 +34,9 @@ pub(crate) fn note(text: &str) {
 
 /// Says what went wrong, and what to do.
 pub(crate) fn complain(error: &Error) {
+    if matches!(error, Error::Told(_)) {
+        return;
+    }
     note(&format!("error: {error}"));
     if let Some(advice) = error.advice().filter(|advice| !advice.is_empty()) {
         note(&advice);

@@ -320,7 +320,10 @@ pub(crate) mod tests {
         for (line, says) in [
             ("--instance-type t3.micro --on-idle stop", "--idle-timeout"),
             ("a --ttl 1h", "--instance-type"),
-            ("--instance-type t3.micro --max-concurrent 2", "--param-file"),
+            (
+                "--instance-type t3.micro --max-concurrent 2",
+                "--param-file",
+            ),
             ("--instance-type t3.micro --detach", "--param-file"),
             ("--instance-type t3.micro --job-array-name a", "--count"),
             ("--instance-type t3.micro --min-available 2", "--count"),

@@ -169,7 +169,7 @@ mod tests {
         let answer = for_kubectl(words("st"));
         assert_eq!(
             answer,
-            "status\tShow what a spore is, why it waits, and what ends it when\n:4\n"
+            "status\tShow what a spore, array or sweep is, why it waits, and what ends it when\n:4\n"
         );
         let answer = for_kubectl(words("--req"));
         assert!(answer.starts_with("--request-timeout\t"), "{answer}");

@@ -246,7 +246,35 @@ mod tests {
             --key-name me --tag team=ml --tag cost=a=b --env EPOCHS=3 --env EMPTY= \
             --instance-profile trainer -- python train.py --epochs 3";
         let object = built(line).unwrap();
-        insta::assert_snapshot!(print::yaml(&object["spec"]), @r#""#);
+        insta::assert_snapshot!(print::yaml(&object["spec"]), @r#"
+        command:
+        - python
+        - train.py
+        - --epochs
+        - "3"
+        env:
+          EMPTY: ""
+          EPOCHS: "3"
+        idle:
+          action: Stop
+          timeout: 30m
+        imageId: ami-01234567
+        instanceProfile: trainer
+        instanceType: t3.micro
+        keyName: me
+        onComplete:
+          action: Stop
+          delay: 2m
+        region: eu-west-1
+        securityGroupIds:
+        - sg-01234567
+        - sg-89abcdef
+        subnetId: subnet-01234567
+        tags:
+          cost: a=b
+          team: ml
+        ttl: 1d12h
+        "#);
     }
 
     /// The seed's first array, `spawn launch --count 100 …`, is the same command behind `kubectl`.
@@ -266,7 +294,21 @@ mod tests {
         ])
         .unwrap();
         let object = array(&args, args.members().unwrap(), None).unwrap();
-        insta::assert_snapshot!(print::yaml(&object), @"");
+        insta::assert_snapshot!(print::yaml(&object), @"
+        apiVersion: spore.host/v1alpha1
+        kind: SporeArray
+        metadata:
+          name: hyperparam-sweep
+        spec:
+          replicas: 100
+          template:
+            command:
+            - /bin/sh
+            - -c
+            - python train.py --param-id $JOB_ARRAY_INDEX
+            instanceType: t3.small
+            ttl: 2h
+        ");
     }
 
     #[test]

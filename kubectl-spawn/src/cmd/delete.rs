@@ -425,7 +425,12 @@ mod tests {
         };
         odd.data = json!({"spec": 1});
         let shown = [stored(&spore), odd, stored(&array)];
-        insta::assert_snapshot!(overview(&shown), @"");
+        insta::assert_snapshot!(overview(&shown), @"
+        NAME           STATE     TYPE        INSTANCE    WORKLOAD
+        train          Running   g5.xlarge   i-0123      Running
+        odd            -         -           -           -
+        array/search   Running   t3.small    98 active   2 succeeded, 0 failed
+        ");
         assert_eq!(count(&shown), "2 spores and 1 array");
     }
 }

@@ -361,7 +361,39 @@ mod tests {
             cost: cost(&stored),
             ..Beside::default()
         };
-        insta::assert_snapshot!(page(&running, &beside, Ok(&[]), now(), &zone), @"");
+        insta::assert_snapshot!(page(&running, &beside, Ok(&[]), now(), &zone), @"
+        Sweep: hyper
+        Namespace: lab
+        Status: RUNNING
+        Why: 5 of 50 rows run (Running)
+        Progress: 20/50 launched (40.0%)
+        Active: 5 running
+        Succeeded: 14
+        Failed: 1
+        Est. Completion: 3:45 PM PST (in 1h 23m)
+        Cost: $1.24 so far, $0.4 an hour, without 1 instance whose price is not known
+        Asked for: 50 rows, 5 at once, 10s between launches, on g5.xlarge
+
+        Indexes:
+          STATE       COUNT   INDEXES
+          active      5       15-19
+          succeeded   14      0-13
+          failed      1       14
+
+        Ends without success:
+          REASON           COUNT
+          WorkloadFailed   1
+
+        Latest failures:
+          INDEX   ATTEMPT   REASON           AGO   MESSAGE
+          14      1         WorkloadFailed   2m    the workload failed with exit code 3
+
+        Conditions:
+          TYPE    STATUS   REASON    SINCE   MESSAGE
+          Ready   False    Running   12h     5 of 50 rows run
+
+        Events: none
+        ");
     }
 
     #[test]
@@ -380,7 +412,11 @@ mod tests {
             "deadline": "2026-11-22T00:00:00Z",
         })));
         groups.add(&sweep(json!(null)));
-        insta::assert_snapshot!(groups.render(), @"");
+        insta::assert_snapshot!(groups.render(), @"
+        NAME           READY   STATE     TYPE        LAUNCHED   ACTIVE   SUCCEEDED   FAILED   TTL-LEFT   AGE
+        array/search   True    Running   t3.small    100/100    98       2           0        98m        -
+        sweep/hyper    -       -         g5.xlarge   -          -        -           -        -          -
+        ");
     }
 
     #[test]

@@ -229,7 +229,7 @@ impl LaunchArgs {
     /// The workload: as it is, or a line for a shell.
     pub(crate) fn command(&self) -> Vec<String> {
         match &self.command {
-            Some(line) => ["sh", "-c", line].map(ToOwned::to_owned).to_vec(),
+            Some(line) => ["/bin/sh", "-c", line].map(ToOwned::to_owned).to_vec(),
             None => self.words.clone(),
         }
     }
@@ -360,6 +360,6 @@ pub(crate) mod tests {
         assert_eq!(args.command(), ["sh", "-c", "--wait"]);
         assert!(!args.wait);
         let args = parse(&["--instance-type", "t3.micro", "--command", "a $B"]).unwrap();
-        assert_eq!(args.command(), ["sh", "-c", "a $B"]);
+        assert_eq!(args.command(), ["/bin/sh", "-c", "a $B"]);
     }
 }

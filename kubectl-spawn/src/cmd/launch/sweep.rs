@@ -319,7 +319,29 @@ mod tests {
     fn a_file_goes_into_the_sweep_as_it_is_and_flags_into_its_template() {
         let flags = "--max-concurrent 2 --detach --launch-delay 10s --instance-type t3.small --max-concurrent-per-region 1";
         let draft = drafted(flags, "sweep.json", SEED).unwrap();
-        insta::assert_snapshot!(print::yaml(&draft.sweep), @"");
+        insta::assert_snapshot!(print::yaml(&draft.sweep), @"
+        apiVersion: spore.host/v1alpha1
+        kind: SporeSweep
+        metadata:
+          name: sweep-abc12
+        spec:
+          defaults:
+            instance_type: t3.micro
+            region: us-east-1
+            ttl: 2h
+          launchInterval: 10s
+          parallelism: 2
+          parallelismPerRegion: 1
+          params:
+          - alpha: 0.1
+            name: model-alpha-0.1
+          - alpha: 0.2
+            name: model-alpha-0.2
+          - alpha: 0.3
+            name: model-alpha-0.3
+          template:
+            instanceType: t3.small
+        ");
         assert!(draft.rows.is_none());
     }
 

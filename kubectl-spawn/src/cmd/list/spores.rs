@@ -221,7 +221,11 @@ mod tests {
         let mut member = running();
         member.spec.member = serde_json::from_value(json!({"index": 7, "attempt": 1})).unwrap();
         let table = render(&[member, over()], false, false, now());
-        insta::assert_snapshot!(table, @"");
+        insta::assert_snapshot!(table, @"
+        NAME    INDEX   READY   STATE     TYPE        MARKET     ZONE         WORKLOAD   TTL-LEFT   AGE
+        train   7       True    Running   g5.xlarge   OnDemand   us-east-1a   Running    3h20m      5m30s
+        old     -       -       Ended     g5.xlarge   OnDemand   -            -          -          -
+        ");
     }
 
     #[test]

@@ -250,7 +250,10 @@ Self::Forbidden { verb, resource, place, .. } => {
             Self::NotFound { nearest: Some(nearest), .. } => format!("Did you mean {nearest}?"),
             Self::NotFound { nearest: None, .. } => "`kubectl spawn list --all` shows the spores of this namespace, `kubectl spawn list -A --all` those of all.".into(),
             Self::NoNamespace(namespace) => format!("Create it with `kubectl create namespace {namespace}`, or choose another with -n."),
-            Self::Exists { noun, name, namespace } => format!("Look at it with `kubectl spawn status {noun}/{name} -n {namespace}`; choose another name, or delete it first with `kubectl spawn delete {noun}/{name} -n {namespace}`."),
+            Self::Exists { noun, name, namespace } => {
+                let named = if *noun == "spore" { name.clone() } else { format!("{noun}/{name}") };
+                format!("Look at it with `kubectl spawn status {named} -n {namespace}`; choose another name, or delete it first with `kubectl spawn delete {named} -n {namespace}`.")
+            }
             Self::Refused(_) => "`kubectl explain sporeinstance.spec` describes every field.".into(),
             Self::Unreadable { .. } => "Another version of the plugin may know it; kubectl and -o json show it as it is.".into(),
             Self::Busy(_) => "Try again.".into(),

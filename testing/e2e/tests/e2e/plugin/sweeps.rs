@@ -128,7 +128,11 @@ async fn a18_the_seeds_sweep_file_runs_unchanged() {
     );
     assert_eq!(
         json!(sweep.spec.template),
-        json!({"instanceType": "t3.micro", "ttl": "1h"})
+        json!({
+            "instanceType": "t3.micro", "ttl": "1h",
+            // As the API server fills in.
+            "market": "OnDemand", "onComplete": {"action": "Terminate", "delay": "30s"},
+        })
     );
     assert_eq!(json!(sweep.spec.launch_interval), "10s");
     assert_eq!(sweep.spec.parallelism_per_region, Some(1));

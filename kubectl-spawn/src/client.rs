@@ -237,7 +237,7 @@ impl Cluster {
 }
 
 /// Of a list, the API server can refuse nothing but the selector.
-fn about_selector(error: Error, selector: Option<&str>) -> Error {
+pub(crate) fn about_selector(error: Error, selector: Option<&str>) -> Error {
     match (error, selector) {
         (Error::Refused(detail), Some(selector)) => Error::Usage {
             what: format!("{selector} does not select by labels: {detail}"),

@@ -1,17 +1,19 @@
 //! `kubectl spawn list`.
 
 mod choose;
+mod line;
 mod spores;
 
 use clap::{Args, ValueEnum};
 use clap_complete::engine::ArgValueCompleter;
+use jiff::Timestamp;
 use kube::ResourceExt;
 use spore_crds::{SporeArray, SporeInstance, SporeSweep, State};
 
-pub(crate) use self::spores::{region, render, state_word};
-use self::{
-    choose::{Names, folds, selector},
-    spores::{is_hidden, matches},
+use self::choose::{Names, folds, selector};
+pub(crate) use self::{
+    line::Line,
+    spores::{region, render, state_word},
 };
 use crate::{
     check,
@@ -90,6 +92,7 @@ pub(crate) async fn run(args: ListArgs, global: &Global) -> Result<(), Error> {
 }
 
 async fn objects(cluster: &Cluster, args: &ListArgs, format: Format) -> Result<(), Error> {
+    let now = time::now();
     let mut shown = Vec::new();
     let mut folded = Names::default();
     if folds(args) {
@@ -109,7 +112,10 @@ async fn objects(cluster: &Cluster, args: &ListArgs, format: Format) -> Result<(
         .await?
     {
         let show = match client::guarded::<SporeInstance>(object.clone()).0 {
-            Ok(spore) => matches(&spore, args) && !is_hidden(&spore, args),
+            Ok(spore) => {
+                let line = Line::of(&spore, now);
+                line.matches(args) && !line.is_hidden(args)
+            }
             // As it is, unless something must hold that cannot be known of it.
             Err(_) => {
                 args.state.is_empty() && args.region.is_none() && args.instance_type.is_none()
@@ -137,33 +143,45 @@ async fn table(cluster: &Cluster, args: &ListArgs) -> Result<(), Error> {
         hidden += add(&mut groups, &mut folded, tolerated(arrays)?, args);
     }
     let selector = selector(args, &folded);
-    let mut spores = readable(
-        cluster
-            .list::<SporeInstance>(args.all_namespaces, selector.as_deref())
-            .await?,
-    );
-    spores.retain(|spore| matches(spore, args));
-    let before = spores.len();
-    spores.retain(|spore| !is_hidden(spore, args));
-    hidden += before - spores.len();
+    let wide = args.output == Some(ListFormat::Wide);
+    let mut lines = lines(cluster, args, wide, selector.as_deref(), now).await?;
+    lines.retain(|line| line.matches(args));
+    let before = lines.len();
+    lines.retain(|line| !line.is_hidden(args));
+    hidden += before - lines.len();
     if args.job_array_name.is_some() || args.sweep.is_some() {
-        spores.sort_by_key(|spore| spore.spec.member.as_ref().map(|member| member.index));
+        lines.sort_by_key(|line| line.index);
     }
-    if spores.is_empty() && groups.is_empty() {
+    if lines.is_empty() && groups.is_empty() {
         return none(cluster, args, hidden).await;
     }
-    let wide = args.output == Some(ListFormat::Wide);
     let mut text = String::new();
     if !groups.is_empty() {
         text.push_str(&groups.render());
     }
-    if !spores.is_empty() {
+    if !lines.is_empty() {
         if !text.is_empty() {
             text.push('\n');
         }
-        text.push_str(&render(&spores, args.all_namespaces, wide, now));
+        text.push_str(&render(&lines, args.all_namespaces, wide));
     }
     print::out(&text)
+}
+
+/// The spores that a label selector picks.
+async fn lines(
+    cluster: &Cluster,
+    args: &ListArgs,
+    wide: bool,
+    selector: Option<&str>,
+    now: Timestamp,
+) -> Result<Vec<Line>, Error> {
+    if let Some(lines) = line::from_columns(cluster, args, wide, selector, now).await? {
+        return Ok(lines);
+    }
+    let all = cluster.list::<SporeInstance>(args.all_namespaces, selector);
+    let spores = readable(all.await?);
+    Ok(spores.iter().map(|spore| Line::of(spore, now)).collect())
 }
 
 /// Adds the groups that are shown and returns how many are not, because they are over.

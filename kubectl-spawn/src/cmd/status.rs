@@ -14,7 +14,7 @@ use crate::{
     cli::{Format, Global},
     client::{self, Cluster},
     cmd::{
-        list::{self, readable},
+        list::{self, Line, readable},
         sweep,
     },
     complete,
@@ -109,7 +109,9 @@ async fn members(cluster: &Cluster, array: &str, all: bool) -> Result<String, Er
     if members.is_empty() {
         return Ok(String::new());
     }
-    let table = list::render(&members, false, false, time::now());
+    let now = time::now();
+    let lines = members.iter().map(|spore| Line::of(spore, now));
+    let table = list::render(&lines.collect::<Vec<_>>(), false, false);
     let table = table
         .lines()
         .map(|line| format!("  {line}\n"))

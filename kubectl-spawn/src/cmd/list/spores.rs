@@ -1,11 +1,9 @@
 //! Spores as lines of a table.
 
-use jiff::Timestamp;
-use kube::ResourceExt;
 use spore_crds::{SporeInstance, State};
 
-use super::ListArgs;
-use crate::print::{table::Table, time};
+use super::line::Line;
+use crate::print::table::Table;
 
 const STATES: [State; 11] = [
     State::Pending,
@@ -30,35 +28,6 @@ pub(super) fn state(text: &str) -> Result<State, String> {
     })
 }
 
-/// Whether it has ended and was not asked for. Who names a state wants those in it, ended or not.
-pub(super) fn is_hidden(spore: &SporeInstance, args: &ListArgs) -> bool {
-    !args.all && args.state.is_empty() && has_ended(spore)
-}
-
-/// Whether a spore is one of those that were asked for.
-pub(super) fn matches(spore: &SporeInstance, args: &ListArgs) -> bool {
-    let state = spore.status.as_ref().and_then(|status| status.state);
-    (args.state.is_empty() || state.is_some_and(|state| args.state.contains(&state)))
-        && args
-            .region
-            .as_deref()
-            .is_none_or(|wanted| region(spore).as_deref() == Some(wanted))
-        && args
-            .instance_type
-            .as_ref()
-            .is_none_or(|wanted| spore.spec.instance_type == *wanted)
-}
-
-fn has_ended(spore: &SporeInstance) -> bool {
-    let ended = spore
-        .status
-        .as_ref()
-        .is_some_and(|status| status.ended.is_some());
-    let gone = spore.status.as_ref().and_then(|status| status.state);
-    // From the decision to end until EC2 has done it, there is still something to see.
-    ended && matches!(gone, Some(State::Succeeded | State::Failed | State::Ended))
-}
-
 /// Where a spore is: as EC2 says, else as decided, else as asked for.
 pub(crate) fn region(spore: &SporeInstance) -> Option<String> {
     let status = spore.status.as_ref();
@@ -80,14 +49,9 @@ pub(crate) fn state_word(spore: &SporeInstance) -> Option<String> {
 }
 
 /// The table.
-pub(crate) fn render(
-    spores: &[SporeInstance],
-    everywhere: bool,
-    wide: bool,
-    now: Timestamp,
-) -> String {
+pub(crate) fn render(lines: &[Line], everywhere: bool, wide: bool) -> String {
     // Who looks at members wants them by their index.
-    let indexed = spores.iter().any(|spore| spore.spec.member.is_some());
+    let indexed = lines.iter().any(|line| line.index.is_some());
     let mut columns = Vec::new();
     if everywhere {
         columns.push("NAMESPACE");
@@ -103,61 +67,43 @@ pub(crate) fn render(
         columns.extend(["INSTANCE", "REGION", "PUBLIC-IP", "AMI", "ENDED"]);
     }
     let mut table = Table::new(&columns);
-    for spore in spores {
+    for line in lines {
+        let line = line.clone();
         let mut cells = Vec::new();
         if everywhere {
-            cells.push(spore.namespace());
+            cells.push(line.namespace);
         }
-        cells.push(Some(spore.name_any()));
+        cells.push(Some(line.name));
         if indexed {
-            let member = spore.spec.member.as_ref();
-            cells.push(member.map(|member| member.index.to_string()));
+            cells.push(line.index.map(|index| index.to_string()));
         }
-        cells.extend(narrow(spore, now));
+        cells.extend([
+            line.ready,
+            line.word,
+            line.instance_type,
+            line.market,
+            line.zone,
+            line.workload,
+            line.left,
+            line.age,
+        ]);
         if wide {
-            cells.extend(more(spore));
+            cells.extend([
+                line.instance,
+                line.region,
+                line.public_ip,
+                line.image,
+                line.ended,
+            ]);
         }
         table.row(cells);
     }
     table.render("")
 }
 
-fn narrow(spore: &SporeInstance, now: Timestamp) -> [Option<String>; 8] {
-    let status = spore.status.clone().unwrap_or_default();
-    let ready = spore_crds::conditions::get(&status.conditions, spore_crds::conditions::READY);
-    let left = match (status.deadline, &status.ended) {
-        (Some(deadline), None) if deadline > now => Some(time::since(now, deadline)),
-        (Some(_), None) => Some("over".into()),
-        (_, Some(_)) | (None, None) => None,
-    };
-    [
-        ready.map(|ready| ready.status.clone()),
-        state_word(spore),
-        Some(spore.spec.instance_type.clone()),
-        Some(format!("{:?}", spore.spec.market)),
-        status.instance.and_then(|instance| instance.zone),
-        status.workload.and_then(|workload| workload.phase),
-        left,
-        spore
-            .creation_timestamp()
-            .map(|created| time::since(created.0, now)),
-    ]
-}
-
-fn more(spore: &SporeInstance) -> [Option<String>; 5] {
-    let status = spore.status.clone().unwrap_or_default();
-    let instance = status.instance.unwrap_or_default();
-    [
-        Some(instance.id),
-        region(spore),
-        instance.public_ip,
-        instance.image_id,
-        status.ended.map(|ended| ended.reason),
-    ]
-}
-
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
     use serde_json::json;
 
     use super::*;
@@ -165,6 +111,10 @@ mod tests {
 
     fn now() -> Timestamp {
         "2026-11-21T10:00:00Z".parse().unwrap()
+    }
+
+    fn lines<const N: usize>(spores: [SporeInstance; N]) -> [Line; N] {
+        spores.map(|spore| Line::of(&spore, now()))
     }
 
     fn running() -> SporeInstance {
@@ -198,7 +148,7 @@ mod tests {
     fn the_table_shows_what_matters_and_dashes_for_what_is_not_known() {
         let mut fresh = spore(json!(null));
         fresh.metadata.name = Some("new".into());
-        let table = render(&[running(), fresh], false, false, now());
+        let table = render(&lines([running(), fresh]), false, false);
         insta::assert_snapshot!(table, @"
         NAME    READY   STATE     TYPE        MARKET     ZONE         WORKLOAD   TTL-LEFT   AGE
         train   True    Running   g5.xlarge   OnDemand   us-east-1a   Running    3h20m      5m30s
@@ -208,7 +158,7 @@ mod tests {
 
     #[test]
     fn the_wide_table_of_all_namespaces_has_all_columns() {
-        let table = render(&[running(), over()], true, true, now());
+        let table = render(&lines([running(), over()]), true, true);
         insta::assert_snapshot!(table, @"
         NAMESPACE   NAME    READY   STATE     TYPE        MARKET     ZONE         WORKLOAD   TTL-LEFT   AGE     INSTANCE   REGION      PUBLIC-IP   AMI     ENDED
         lab         train   True    Running   g5.xlarge   OnDemand   us-east-1a   Running    3h20m      5m30s   i-0123     -           1.2.3.4     ami-1   -
@@ -220,7 +170,7 @@ mod tests {
     fn members_are_shown_with_their_index() {
         let mut member = running();
         member.spec.member = serde_json::from_value(json!({"index": 7, "attempt": 1})).unwrap();
-        let table = render(&[member, over()], false, false, now());
+        let table = render(&lines([member, over()]), false, false);
         insta::assert_snapshot!(table, @"
         NAME    INDEX   READY   STATE     TYPE        MARKET     ZONE         WORKLOAD   TTL-LEFT   AGE
         train   7       True    Running   g5.xlarge   OnDemand   us-east-1a   Running    3h20m      5m30s
@@ -239,25 +189,21 @@ mod tests {
             };
             args
         };
-        assert!(matches(
-            &over(),
-            &args("--state ended,running --region eu-west-1")
-        ));
-        assert!(!matches(&over(), &args("--state ended --region us-east-1")));
-        assert!(!matches(
-            &over(),
-            &args("--state running --region eu-west-1")
-        ));
-        assert!(matches(&running(), &args("--instance-type g5.xlarge")));
-        assert!(!matches(&running(), &args("--instance-type g5.2xlarge")));
+        assert!(
+            Line::of(&over(), now()).matches(&args("--state ended,running --region eu-west-1"))
+        );
+        assert!(!Line::of(&over(), now()).matches(&args("--state ended --region us-east-1")));
+        assert!(!Line::of(&over(), now()).matches(&args("--state running --region eu-west-1")));
+        assert!(Line::of(&running(), now()).matches(&args("--instance-type g5.xlarge")));
+        assert!(!Line::of(&running(), now()).matches(&args("--instance-type g5.2xlarge")));
     }
 
     #[test]
     fn a_spore_counts_as_ended_only_when_its_instance_is_gone() {
-        assert!(has_ended(&over()));
+        assert!(Line::of(&over(), now()).has_ended());
         let mut going = over();
         going.status.as_mut().unwrap().state = Some(State::Terminating);
-        assert!(!has_ended(&going));
+        assert!(!Line::of(&going, now()).has_ended());
     }
 
     #[test]

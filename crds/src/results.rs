@@ -1,5 +1,9 @@
 //! `SporeResults`: how the rows of a sweep ended, kept when their members are not.
 #![expect(
+    clippy::duplicated_attributes,
+    reason = "columns of a table repeat their attributes"
+)]
+#![expect(
     unreachable_pub,
     reason = "the schema derive copies the type into a function body"
 )]

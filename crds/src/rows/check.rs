@@ -13,6 +13,9 @@ use super::{
     rules::RELATED,
 };
 
+/// The fields that say which instance type is needed in which region.
+const WHERE_AND_WHAT: [&str; 2] = ["region", "instanceType"];
+
 /// How many errors are collected.
 const ENOUGH: usize = 10;
 
@@ -49,7 +52,7 @@ impl Rows {
     /// default. Rows that cannot be launched are left out.
     #[must_use]
     pub fn types(&self) -> BTreeSet<(Option<String>, String)> {
-        let mut types = BTreeSet::new();
+        let (mut types, mut seen) = (BTreeSet::new(), HashSet::new());
         let mut add = |own: &Layer| {
             let value = |field| {
                 let target = Target::Field(field);
@@ -60,15 +63,23 @@ impl Rows {
                 types.insert((value("region"), instance_type));
             }
         };
-        for index in 0..self.first_of_grid() {
-            add(&self.own(index, &mut Vec::new()));
+        for explicit in &self.explicit {
+            let chosen = explicit
+                .row
+                .iter()
+                .filter(|(key, _)| self.sets_field(key, |field| WHERE_AND_WHAT.contains(&field)));
+            let chosen = chosen.collect::<Vec<_>>();
+            // Most rows say the same of them, and it is not read again.
+            if seen.insert(chosen.clone()) {
+                add(&layer::read(chosen, &self.keys, &mut Vec::new()));
+            }
         }
         if self.grid.len() > 0 {
             let chosen = |layer: &Layer| {
                 let field = |field| layer.get(&Target::Field(field)).map(Value::to_string);
                 format!("{:?}", (field("region"), field("instanceType")))
             };
-            for number in self.differing(&["region", "instanceType"], chosen) {
+            for number in self.differing(&WHERE_AND_WHAT, chosen) {
                 add(&self.own(self.first_of_grid() + number, &mut Vec::new()));
             }
         }
@@ -103,7 +114,7 @@ impl Rows {
         // Each value once in a whole row, then what holds between fields.
         let mut numbers = BTreeSet::from([0]);
         for (at, dimension) in self.grid.dimensions().iter().enumerate() {
-            if self.sets_field(dimension, |_| true) {
+            if self.sets_field(&dimension.key, |_| true) {
                 let values = 0..dimension.values.len();
                 numbers.extend(values.map(|value| self.grid.number([(at, value)])));
             }
@@ -120,8 +131,8 @@ impl Rows {
     /// Each value of the name on its own.
     fn check_values(&self, dimension: &Dimension, errors: &mut Vec<RowError>) {
         let key = &dimension.key;
-        if let Err(problem) = self.keys.meaning(key) {
-            errors.push(RowError::at(Place::Grid, key, problem));
+        if let Err(problem) = self.keys.meaning(key).as_ref() {
+            errors.push(RowError::at(Place::Grid, key, problem.clone()));
             return;
         }
         for (value, item) in dimension.values.iter().enumerate() {
@@ -144,7 +155,7 @@ impl Rows {
     fn differing(&self, fields: &[&str], like: impl Fn(&Layer) -> String) -> Vec<u32> {
         let mut choices = vec![Vec::new()];
         for (at, dimension) in self.grid.dimensions().iter().enumerate() {
-            if !self.sets_field(dimension, |field| fields.contains(&field)) {
+            if !self.sets_field(&dimension.key, |field| fields.contains(&field)) {
                 continue;
             }
             let mut seen = HashSet::new();
@@ -170,8 +181,8 @@ impl Rows {
             .collect()
     }
 
-    fn sets_field(&self, dimension: &Dimension, which: impl Fn(&str) -> bool) -> bool {
-        match self.keys.meaning(&dimension.key) {
+    fn sets_field(&self, key: &str, which: impl Fn(&str) -> bool) -> bool {
+        match self.keys.meaning(key).as_ref() {
             Ok(Meaning::Field(field) | Meaning::Inner(field, _)) => which(field),
             Ok(Meaning::Spot) => which("market"),
             Ok(Meaning::Name) => which("name"),
@@ -186,7 +197,9 @@ fn related(layer: &Layer) -> String {
         Target::Inner(_, inner) if inner == "timeout" || inner == "delay" => {
             format!("{target:?}{}", value.is_null())
         }
-        _ => format!("{target:?}{value}"),
+        Target::Name | Target::Field(_) | Target::Inner(..) | Target::Parameter(_) => {
+            format!("{target:?}{value}")
+        }
     });
     parts.collect::<Vec<_>>().join(",")
 }

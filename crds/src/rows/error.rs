@@ -11,7 +11,7 @@ pub struct RowError {
     /// The key, as it was written.
     pub key: Option<String>,
     /// What is wrong.
-    pub problem: Problem,
+    pub problem: Box<Problem>,
 }
 
 /// Where something stands in what a person wrote.
@@ -120,8 +120,8 @@ pub enum Problem {
         super::MAX_ROWS
     )]
     TooMany {
-        /// How many there are.
-        rows: u128,
+        /// How many there are; so many or more, if it is the largest number.
+        rows: u64,
     },
     /// No rows at all.
     #[error("there are no rows: write params or grid, or name a ConfigMap with rows in paramsFrom")]
@@ -139,7 +139,7 @@ impl RowError {
         Self {
             place,
             key: None,
-            problem,
+            problem: Box::new(problem),
         }
     }
 
@@ -147,7 +147,7 @@ impl RowError {
         Self {
             place,
             key: Some(key.into()),
-            problem,
+            problem: Box::new(problem),
         }
     }
 

@@ -74,7 +74,7 @@ impl RowFile {
                 for (key, value) in parts {
                     match (key.as_str(), value) {
                         ("defaults", Value::Object(row)) => {
-                            file.defaults = row.into_iter().collect()
+                            file.defaults = row.into_iter().collect();
                         }
                         ("params", Value::Array(rows)) => file.params = list(rows)?,
                         ("grid", Value::Object(grid)) => file.grid = lists(grid)?,
@@ -91,9 +91,9 @@ impl RowFile {
                     }
                 }
             }
-            other => {
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
                 let problem = Problem::WrongType {
-                    found: super::fields::describe(&other),
+                    found: super::fields::describe(&value),
                     expected: "a list of rows, or an object with defaults, params and grid"
                         .to_owned(),
                 };
@@ -113,17 +113,23 @@ fn wrong(key: String, found: &Value, expected: &str) -> RowError {
 }
 
 fn list(rows: Vec<Value>) -> Result<Vec<Row>, RowError> {
-    let row = |(at, row)| match row {
-        Value::Object(row) => Ok(row.into_iter().collect()),
-        other => Err(wrong(format!("params[{at}]"), &other, "an object")),
+    let row = |(at, row)| {
+        if let Value::Object(row) = row {
+            Ok(row.into_iter().collect())
+        } else {
+            Err(wrong(format!("params[{at}]"), &row, "an object"))
+        }
     };
     rows.into_iter().enumerate().map(row).collect()
 }
 
 fn lists(grid: Map<String, Value>) -> Result<BTreeMap<String, Vec<Value>>, RowError> {
-    let values = |(key, values)| match values {
-        Value::Array(values) => Ok((key, values)),
-        other => Err(wrong(format!("grid.{key}"), &other, "a list of values")),
+    let values = |(key, values)| {
+        if let Value::Array(values) = values {
+            Ok((key, values))
+        } else {
+            Err(wrong(format!("grid.{key}"), &values, "a list of values"))
+        }
     };
     grid.into_iter().map(values).collect()
 }
@@ -177,7 +183,7 @@ fn csv(text: &str) -> Result<RowFile, RowError> {
     let mut file = RowFile::default();
     for record in reader.records() {
         let record = record.map_err(at)?;
-        let line = record.position().map_or(0, ::csv::Position::line);
+        let line = record.position().map_or(0, |begin| line_of(text, begin));
         let mut row = Row::new();
         for ((name, cell), text) in columns.iter().zip(&record) {
             if text.is_empty() {
@@ -192,6 +198,14 @@ fn csv(text: &str) -> Result<RowFile, RowError> {
         file.lines.push(line);
     }
     Ok(file)
+}
+
+/// The line of a record. Empty lines before it are skipped by the reader but counted as its own.
+fn line_of(text: &str, begin: &::csv::Position) -> u64 {
+    let byte = usize::try_from(begin.byte()).unwrap_or(usize::MAX);
+    let rest = text.as_bytes().get(byte..).unwrap_or_default();
+    let ends = rest.iter().take_while(|byte| [b'\r', b'\n'].contains(byte));
+    begin.line() + ends.filter(|byte| **byte == b'\n').count() as u64
 }
 
 /// How the cells of a column are read.

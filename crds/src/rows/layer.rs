@@ -1,6 +1,9 @@
 //! A row taken apart: what it sets, whatever spelling it uses, and one laid over another.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+};
 
 use serde_json::{Map, Value, json};
 
@@ -12,7 +15,7 @@ use super::{
 use crate::sweep::Row;
 
 /// One thing that a row can set.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Target {
     /// The row's own name.
     Name,
@@ -46,10 +49,10 @@ impl Keys {
     }
 
     /// What it means.
-    pub(super) fn meaning(&self, key: &str) -> Result<Meaning, Problem> {
+    pub(super) fn meaning(&self, key: &str) -> Cow<'_, Result<Meaning, Problem>> {
         match self.known.get(key) {
-            Some(meaning) => meaning.clone(),
-            None => names::meaning(key),
+            Some(meaning) => Cow::Borrowed(meaning),
+            None => Cow::Owned(names::meaning(key)),
         }
     }
 }
@@ -62,9 +65,10 @@ pub(super) fn read<'r>(
 ) -> Layer {
     let mut reader = Reader::default();
     for (key, value) in row {
-        let set = keys
-            .meaning(key)
-            .and_then(|meaning| reader.set(key, &meaning, value));
+        let set = match keys.meaning(key).as_ref() {
+            Ok(meaning) => reader.set(key, meaning, value),
+            Err(problem) => Err(problem.clone()),
+        };
         if let Err(problem) = set {
             problems.push((key.clone(), problem));
         }
@@ -148,7 +152,8 @@ fn is_object(field: &str) -> bool {
 #[derive(Default)]
 struct Reader<'k> {
     layer: Layer,
-    by: HashMap<Target, &'k str>,
+    /// Which key has set what.
+    by: Vec<(Target, &'k str)>,
 }
 
 impl<'k> Reader<'k> {
@@ -209,28 +214,25 @@ impl<'k> Reader<'k> {
         let Some(node) = SPEC.fields.get(field) else {
             return Err(Problem::BadName);
         };
-        match value {
-            Value::Null => self.put(key, Target::Field(field), Value::Null),
-            Value::Object(fields) if node.is_object() => {
-                // Null takes one away; the rest is checked as it will stand.
-                let set = fields.iter().filter(|(_, value)| !value.is_null());
-                let set = set.map(|(name, value)| (name.clone(), value.clone()));
-                node.check(&Value::Object(set.collect()), false)
-                    .map_err(of)?;
-                for (name, value) in fields {
-                    if node.child(name).is_none() {
-                        return node.check(&json!({ name: value }), false).map_err(of);
-                    }
-                    self.put(key, Target::Inner(field, name.clone()), value.clone())?;
-                }
-                Ok(())
-            }
-            _ => {
+        let Value::Object(fields) = value else {
+            if !value.is_null() {
                 node.check(value, false)
                     .map_err(|fault| expected(fault, field))?;
-                self.put(key, Target::Field(field), value.clone())
             }
+            return self.put(key, Target::Field(field), value.clone());
+        };
+        // Null takes one away; the rest is checked as it will stand.
+        let set = fields.iter().filter(|(_, value)| !value.is_null());
+        let set = set.map(|(name, value)| (name.clone(), value.clone()));
+        node.check(&Value::Object(set.collect()), false)
+            .map_err(|fault| expected(fault, field))?;
+        for (name, value) in fields {
+            if node.child(name).is_none() {
+                return node.check(&json!({ name: value }), false).map_err(of);
+            }
+            self.put(key, Target::Inner(field, name.clone()), value.clone())?;
         }
+        Ok(())
     }
 
     fn put(&mut self, key: &'k str, target: Target, value: Value) -> Result<(), Problem> {
@@ -238,24 +240,28 @@ impl<'k> Reader<'k> {
             let other = other.to_owned();
             return Err(Problem::Twice { other });
         }
-        self.by.insert(target.clone(), key);
+        self.by.push((target.clone(), key));
         self.layer.insert(target, value);
         Ok(())
     }
 
     /// The key that has set the same, or a part of it, or the whole of it.
     fn rival(&self, target: &Target) -> Option<&'k str> {
-        let same = self.by.get(target);
-        let overlapping = || match target {
-            Target::Inner(field, _) => self.by.get(&Target::Field(field)),
-            Target::Field(field) if is_object(field) => self
-                .by
-                .iter()
-                .find(|(other, _)| matches!(other, Target::Inner(inner, _) if inner == field))
-                .map(|(_, key)| key),
-            Target::Name | Target::Field(_) | Target::Parameter(_) => None,
+        let rival = match target {
+            _ if self.layer.contains_key(target) => target.clone(),
+            Target::Inner(part, _) if self.layer.contains_key(&Target::Field(part)) => {
+                Target::Field(part)
+            }
+            Target::Field(whole) => {
+                let first = Target::Inner(whole, String::new());
+                let (next, _) = self.layer.range(first..).next()?;
+                let inside = matches!(next, Target::Inner(part, _) if part == whole);
+                inside.then(|| next.clone())?
+            }
+            Target::Name | Target::Inner(..) | Target::Parameter(_) => return None,
         };
-        same.or_else(overlapping).copied()
+        let (_, key) = self.by.iter().find(|(other, _)| *other == rival)?;
+        Some(key)
     }
 }
 

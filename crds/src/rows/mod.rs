@@ -107,7 +107,9 @@ impl Rows {
             Ok(0) => return Err(RowError::new(Place::Sweep, Problem::NoRows)),
             Ok(len) if len <= MAX_ROWS => len,
             _ => {
-                let problem = Problem::TooMany { rows: count };
+                let problem = Problem::TooMany {
+                    rows: u64::try_from(count).unwrap_or(u64::MAX),
+                };
                 return Err(RowError::new(Place::Sweep, problem));
             }
         };
@@ -268,3 +270,6 @@ fn unexplained() -> KeyProblem {
     let text = "cannot be taken as it is";
     ("spec".to_owned(), Problem::Invalid(text.to_owned()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,8 +16,10 @@ pub(super) enum Rule {
     /// The text does not match.
     MatchesNot(Regex),
     /// Something else.
-    Code(fn(&Value) -> bool),
+    Code(Holds),
 }
+
+type Holds = fn(&Value) -> bool;
 
 impl Rule {
     /// Whether the value keeps the rule. Whatever has another type than the rule is about, does.
@@ -47,7 +49,8 @@ pub(super) fn known(text: &str) -> Option<Rule> {
         .map(|(_, code)| Rule::Code(*code))
 }
 
-const CODE: [(&str, fn(&Value) -> bool); 7] = [
+/// Each by its text, with what it comes to.
+const CODE: [(&str, Holds); 7] = [
     (
         "!has(self.market) || self.market != 'Spot' || !has(self.idle) || self.idle.action != 'Stop'",
         |spec| !(is(spec, "/market", "Spot") && is(spec, "/idle/action", "Stop")),

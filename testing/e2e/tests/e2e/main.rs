@@ -15,4 +15,5 @@ mod launch;
 mod locks;
 mod plugin;
 mod request;
+mod rows;
 mod unreadable;

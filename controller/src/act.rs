@@ -1,9 +1,16 @@
 //! Carrying out what was planned. Nothing is chosen here.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
-    Resource as _, ResourceExt as _,
+    Resource, ResourceExt as _,
     runtime::events::{Event, EventType},
+};
+use spore_core::{
+    peers,
+    tags::{self, Tags},
 };
 use spore_crds::{Launch, SporeInstance};
 
@@ -18,8 +25,12 @@ use crate::{
 
 impl Context {
     /// Carries out one action; says whether it may have changed what the plan was made from.
-    pub async fn act(&self, spore: &SporeInstance, action: Action) -> bool {
+    pub async fn act(self: &Arc<Self>, spore: &SporeInstance, action: Action) -> bool {
         match action {
+            Action::Learn(fact) if fact.is_beside() => {
+                self.learn_beside(fact);
+                false
+            }
             Action::Learn(fact) => self.learn(fact).await,
             Action::Launch(launch) => self.launch(spore, &launch).await,
             Action::Terminate {
@@ -52,38 +63,65 @@ impl Context {
     }
 
     /// Asks once, however many spores want to know.
-    async fn learn(&self, fact: Fact) -> bool {
+    pub(crate) async fn learn(&self, fact: Fact) -> bool {
         let _asking = self.asking.lock().await;
         if !self.world.knows(&fact, (self.clock)()) {
-            let answer = self.aws.ask(&fact).await;
+            let answer = self.aws.ask(&fact, (self.clock)()).await;
             self.world.learned(fact, answer, (self.clock)());
         }
         true
     }
 
-    async fn launch(&self, spore: &SporeInstance, launch: &Launch) -> bool {
-        let region = launch.plan.region.as_str();
-        if let Err(until) = self.limiter.take(region, Call::Run, 1, (self.clock)()) {
-            self.world.deferred(&launch.token, until);
-            return true;
+    /// Asks once, and waits for nothing: whatever becomes of the call, no spore is held up by it.
+    fn learn_beside(self: &Arc<Self>, fact: Fact) {
+        if self.world.ask_beside(&fact, (self.clock)()) {
+            let ctx = Arc::clone(self);
+            tokio::spawn(async move {
+                let answer = ctx.aws.ask(&fact, (ctx.clock)()).await;
+                ctx.world.learned(fact, answer, (ctx.clock)());
+            });
         }
-        let before = self.world.calling(&launch.token, (self.clock)());
-        let outcome = match self.aws.run(&Run::from(launch)).await {
+    }
+
+    async fn launch(&self, spore: &SporeInstance, launch: &Launch) -> bool {
+        let launched = self
+            .call(Run::from(launch), 1, &spore.object_ref(&()))
+            .await;
+        if let Some(created) = spore
+            .metadata
+            .creation_timestamp
+            .as_ref()
+            .filter(|_| launched)
+        {
+            let took = (self.clock)().duration_since(created.0);
+            self.metrics.launched(took.as_secs_f64());
+        }
+        true
+    }
+
+    /// Calls RunInstances for `count` instances, if the limiter admits it, and keeps how that went;
+    /// says whether EC2 gave any.
+    pub(crate) async fn call(&self, run: Run<'_>, count: u32, object: &ObjectReference) -> bool {
+        let (region, token) = (run.plan.region.as_str(), run.token);
+        if let Err(until) = self.limiter.take(region, Call::Run, count, (self.clock)()) {
+            self.world.deferred(token, until);
+            return false;
+        }
+        let before = self.world.calling(token, (self.clock)());
+        let outcome = match self.aws.run(&run).await {
             Ok(instances) => {
                 let instance_ids = instances.iter().map(|i| i.id.clone()).collect::<Vec<_>>();
                 tracing::info!(
-                    spore = %spore.name_any(),
-                    namespace = spore.namespace(),
-                    instances = ?instance_ids,
-                    token = launch.token,
+                    kind = object.kind,
+                    name = object.name,
+                    namespace = object.namespace,
+                    count = instance_ids.len(),
+                    first = instance_ids.first(),
+                    token,
                     "launched"
                 );
                 for instance in instances {
                     self.world.saw(instance, (self.clock)());
-                }
-                if let Some(created) = &spore.metadata.creation_timestamp {
-                    let took = (self.clock)().duration_since(created.0);
-                    self.metrics.launched(took.as_secs_f64());
                 }
                 LaunchOutcome::Launched { instance_ids }
             }
@@ -95,9 +133,69 @@ impl Context {
                 }
             }
         };
-        self.world.called(&launch.token, before, outcome);
+        let launched = matches!(outcome, LaunchOutcome::Launched { .. });
+        self.world.called(token, before, outcome);
         self.inventory.hurry(region);
-        true
+        launched
+    }
+
+    /// Terminates instances, if the limiter admits it.
+    ///
+    /// # Errors
+    /// As EC2 says; [`Class::Throttle`] if the limiter holds the call back.
+    pub(crate) async fn terminate(&self, region: &str, ids: &[String]) -> Result<(), CloudError> {
+        let count = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+        self.admit(region, Call::Terminate, count, "TerminateInstances")?;
+        let gone = self.aws.terminate(region, ids).await;
+        let states =
+            gone.inspect_err(|error| self.after_failure(region, Call::Terminate, error))?;
+        let now = (self.clock)();
+        for (id, state) in states {
+            self.world
+                .change(region, &id, now, |known| known.state = state);
+        }
+        self.inventory.hurry(region);
+        Ok(())
+    }
+
+    /// Writes tags onto instances, if the limiter admits it.
+    ///
+    /// # Errors
+    /// As EC2 says; [`Class::Throttle`] if the limiter holds the call back.
+    pub(crate) async fn tell(
+        &self,
+        region: &str,
+        ids: &[String],
+        tags: &Tags,
+    ) -> Result<(), CloudError> {
+        self.admit(region, Call::Tag, 0, "CreateTags")?;
+        let told = self.aws.tag(region, ids, tags).await;
+        told.inspect_err(|error| self.after_failure(region, Call::Tag, error))?;
+        let now = (self.clock)();
+        let header = tags.get(peers::HEADER);
+        for id in ids.iter().filter(|_| header.is_some()) {
+            self.world
+                .change(region, id, now, |known| known.peers = header.cloned());
+        }
+        self.inventory.hurry(region);
+        Ok(())
+    }
+
+    fn admit(
+        &self,
+        region: &str,
+        call: Call,
+        instances: u32,
+        name: &'static str,
+    ) -> Result<(), CloudError> {
+        let taken = self.limiter.take(region, call, instances, (self.clock)());
+        taken.map_err(|_| CloudError {
+            call: name,
+            region: region.to_owned(),
+            class: Class::Throttle,
+            code: None,
+            message: "EC2 admits no more calls of this kind for now".into(),
+        })
     }
 
     async fn change(
@@ -123,13 +221,16 @@ impl Context {
         let result = match change {
             Change::Terminate => self
                 .aws
-                .terminate(region, instance_id)
+                .terminate(region, &[instance_id.to_owned()])
                 .await
-                .map(Known::State),
+                .map(|states| {
+                    let state = states.first().map(|(_, state)| *state);
+                    Known::State(state.unwrap_or(InstanceState::ShuttingDown))
+                }),
             Change::Stop => self.aws.stop(region, instance_id).await.map(Known::State),
             Change::Deadline(at) => self
                 .aws
-                .move_deadline(region, instance_id, at)
+                .tag(region, &[instance_id.to_owned()], &deadline_tag(at))
                 .await
                 .map(|()| Known::Deadline(at)),
         };
@@ -173,7 +274,10 @@ impl Context {
     }
 
     /// An Event is for people: failing to publish it must not keep anything from being done.
-    async fn publish(&self, spore: &SporeInstance, note: Note) {
+    pub(crate) async fn publish<K>(&self, spore: &K, note: Note)
+    where
+        K: Resource<DynamicType = ()>,
+    {
         let Note {
             warning,
             reason,
@@ -195,6 +299,11 @@ impl Context {
             tracing::warn!(spore = %spore.name_any(), reason, %error, "event not published");
         }
     }
+}
+
+/// Tells an instance of a later deadline.
+fn deadline_tag(at: Timestamp) -> Tags {
+    Tags::from([(tags::DEADLINE.to_owned(), at.to_string())])
 }
 
 #[derive(Clone, Copy)]

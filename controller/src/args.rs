@@ -18,6 +18,7 @@ use k8s_controller::LeaderElection;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client, ResourceExt as _,
+    core::error_boundary::DeserializeGuard,
     runtime::{
         Controller, controller,
         events::{Recorder, Reporter},
@@ -25,23 +26,30 @@ use kube::{
         watcher,
     },
 };
+use serde::Serialize;
 use spore_core::duration::Duration;
+use spore_crds::{SporeArray, SporeInstance, SporeSweep};
 
 use crate::{
     aws::Aws,
-    collector::{Collector, Mode},
+    collector::{Collector, Mode, Parents},
+    group::{self, Collection, Groups},
     inventory::{Inventory, Watch},
     limiter::Limiter,
     metrics::Metrics,
-    reconcile::{self, Context, Watched},
+    reconcile::{self, Context},
     serve::{self, Health},
     settings::{AgentSource, Settings},
+    unreadable::Readable,
     world::{Owner, World},
 };
 
 /// Passes at once. Each holds connections to the API server: without a bound, a fleet that needs writing
 /// all at once keeps the lease from being renewed in time.
 const PASSES_AT_ONCE: u16 = 32;
+
+/// Passes over arrays, and over sweeps, at once: each makes many requests itself.
+const GROUP_PASSES_AT_ONCE: u16 = 4;
 
 /// The name of the lease, and of the field manager in Events.
 const NAME: &str = "spore-controller";
@@ -206,6 +214,7 @@ impl Args {
         ready.store(true, Ordering::Relaxed);
         tracing::info!(cluster = settings.cluster_uid, regions = ?settings.regions, "starting");
 
+        let (concerned, news) = mpsc::unbounded::<Owner>();
         let context = Arc::new(Context {
             aws: Aws::new(&settings.regions, metrics.clone()).await,
             world: World::default(),
@@ -221,11 +230,13 @@ impl Args {
             settings,
             metrics,
             clock: now,
+            concerned,
             asking: tokio::sync::Mutex::default(),
             client: client.clone(),
         });
         let work = Work {
             context,
+            news,
             namespace,
             orphan_collection,
             orphan_interval,
@@ -245,6 +256,7 @@ impl Args {
 /// What the leader does.
 struct Work {
     context: Arc<Context>,
+    news: mpsc::UnboundedReceiver<Owner>,
     namespace: Option<String>,
     orphan_collection: Mode,
     orphan_interval: Duration,
@@ -254,23 +266,28 @@ impl Work {
     async fn run(self) {
         let Self {
             context,
+            news,
             namespace,
             orphan_collection,
             orphan_interval,
         } = self;
         let client = context.client.clone();
-        let spores = match &namespace {
-            Some(namespace) => Api::<Watched>::namespaced(client.clone(), namespace),
-            None => Api::all(client.clone()),
-        };
-        let (changed, changes) = mpsc::unbounded::<Owner>();
-        let loops = Controller::new(spores, watcher::Config::default())
-            .with_config(controller::Config::default().concurrency(PASSES_AT_ONCE))
-            .reconcile_on(changes.map(|owner| ObjectRef::new(&owner.name).within(&owner.namespace)))
-            .graceful_shutdown_on(stop_signal());
+        let within = namespace.as_deref();
+        let (to_spores, spores) = mpsc::unbounded::<Owner>();
+        let (to_arrays, arrays) = mpsc::unbounded::<Owner>();
+        let (to_sweeps, sweeps) = mpsc::unbounded::<Owner>();
+        let routing = group::route(news, to_spores, to_arrays, to_sweeps);
+        let loops = watch::<SporeInstance>(&client, within, PASSES_AT_ONCE, spores);
+        let groups = Arc::new(Groups::new(context.clone(), loops.store()));
+        let array_loops = watch::<SporeArray>(&client, within, GROUP_PASSES_AT_ONCE, arrays);
+        let sweep_loops = watch::<SporeSweep>(&client, within, GROUP_PASSES_AT_ONCE, sweeps);
         let collector = Collector {
             context: context.clone(),
-            store: loops.store(),
+            parents: vec![
+                Parents::of(loops.store()),
+                Parents::of(array_loops.store()),
+                Parents::of(sweep_loops.store()),
+            ],
             client,
             namespace,
             mode: orphan_collection,
@@ -288,6 +305,10 @@ impl Work {
                 }
                 future::ready(())
             });
+        let grouping = future::join(
+            run_group(array_loops, groups.clone()),
+            run_group(sweep_loops, groups),
+        );
         let watch = Watch {
             aws: &context.aws,
             limiter: &context.limiter,
@@ -299,16 +320,51 @@ impl Work {
         let listing = future::join_all(regions.iter().map(|region| {
             context
                 .inventory
-                .run(region, &watch, changed.clone(), context.clock)
+                .run(region, &watch, context.concerned.clone(), context.clock)
         }));
         let collecting = future::join_all(regions.iter().map(|region| collector.run(region)));
         tokio::select! {
-            () = reconciling => tracing::info!("stopped"),
+            _ = future::join(reconciling, grouping) => tracing::info!("stopped"),
+            () = routing => {}
             _ = listing => {}
             // Collection ends at once when it is off; the rest goes on.
             () = async { collecting.await; future::pending::<()>().await } => {}
         }
     }
+}
+
+/// Runs a loop over arrays or sweeps. Their members must all be known first: one that is not seen
+/// would count as lost.
+async fn run_group<K: Collection>(loops: Controller<DeserializeGuard<K>>, groups: Arc<Groups>) {
+    if groups.members.wait_until_ready().await.is_err() {
+        return;
+    }
+    loops
+        .run(group::reconcile::<K>, group::after_error, groups)
+        .for_each(|pass| {
+            if let Err(error) = pass {
+                told(&error);
+            }
+            future::ready(())
+        })
+        .await;
+}
+
+/// A loop over one kind of object.
+fn watch<K: Readable + Serialize + Send + Sync + 'static>(
+    client: &Client,
+    namespace: Option<&str>,
+    at_once: u16,
+    concerned: mpsc::UnboundedReceiver<Owner>,
+) -> Controller<DeserializeGuard<K>> {
+    let api = match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    Controller::new(api, watcher::Config::default())
+        .with_config(controller::Config::default().concurrency(at_once))
+        .reconcile_on(concerned.map(|owner| ObjectRef::new(&owner.name).within(&owner.namespace)))
+        .graceful_shutdown_on(stop_signal())
 }
 
 /// Failed passes tell of themselves; what remains is the watch, which goes on by itself.

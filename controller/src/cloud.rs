@@ -6,6 +6,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use spore_core::tags::{Identity, Report};
+use spore_crds::Market;
 
 /// An instance that belongs to a spore, as last described by EC2.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub struct Instance {
     pub state_reason: Option<String>,
     /// Its type.
     pub instance_type: String,
+    /// How it is paid for.
+    pub market: Market,
     /// Its availability zone.
     pub zone: Option<String>,
     /// Its image.
@@ -38,6 +41,8 @@ pub struct Instance {
     pub report: Report,
     /// Its index, if it is a member of an array or a sweep.
     pub member: Option<u32>,
+    /// Which list of its peers it was told, if any: the list's header.
+    pub peers: Option<String>,
     /// Whether somebody marked it as never to be collected.
     pub keep: bool,
 }

@@ -2,24 +2,27 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
+use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Api, Client, ResourceExt as _,
     api::ListParams,
+    core::error_boundary::DeserializeGuard,
     runtime::{
         events::{Event, EventType, Recorder},
-        reflector::Store,
+        reflector::{Store, store::WriterDropped},
     },
 };
-use spore_core::tags::Identity;
-use spore_crds::SporeInstance;
+use spore_core::tags::{Identity, Kind};
+use spore_crds::{SporeArray, SporeInstance, SporeSweep};
 
 use crate::{
     aws::{Leftover, LeftoverKind},
     cloud::Instance,
     limiter::Call,
     plan::orphans::{Belonging, Suspects},
-    reconcile::{Context, Watched},
+    reconcile::Context,
+    unreadable::Readable,
 };
 
 /// Whether orphans are collected.
@@ -33,12 +36,39 @@ pub enum Mode {
     Off,
 }
 
+/// The objects of one kind, whatever it is.
+pub struct Parents {
+    ready: Box<dyn Fn() -> BoxFuture<'static, Result<(), WriterDropped>> + Send + Sync>,
+    uids: Box<dyn Fn() -> Vec<String> + Send + Sync>,
+}
+
+impl Parents {
+    /// Those that a watch sees.
+    #[must_use]
+    pub fn of<K: Readable + Send + Sync + 'static>(store: Store<DeserializeGuard<K>>) -> Self {
+        let waiting = store.clone();
+        Self {
+            ready: Box::new(move || {
+                let store = waiting.clone();
+                Box::pin(async move { store.wait_until_ready().await })
+            }),
+            uids: Box::new(move || {
+                store
+                    .state()
+                    .iter()
+                    .filter_map(|object| object.uid())
+                    .collect()
+            }),
+        }
+    }
+}
+
 /// Collects the orphans of all regions.
 pub struct Collector {
     /// What it shares with the rest of the controller.
     pub context: Arc<Context>,
-    /// Every object that there is.
-    pub store: Store<Watched>,
+    /// Every object that may have launched something.
+    pub parents: Vec<Parents>,
     /// To ask once more before anything is collected.
     pub client: Client,
     /// The one namespace that is judged, if there is only one.
@@ -52,8 +82,13 @@ pub struct Collector {
 impl Collector {
     /// Collects for ever.
     pub async fn run(&self, region: &str) {
-        if self.mode == Mode::Off || self.store.wait_until_ready().await.is_err() {
+        if self.mode == Mode::Off {
             return;
+        }
+        for parents in &self.parents {
+            if (parents.ready)().await.is_err() {
+                return;
+            }
         }
         let (mut instances, mut leftovers) = (Suspects::default(), Suspects::default());
         loop {
@@ -94,28 +129,14 @@ impl Collector {
             identity,
             ..
         } = instance;
-        let now = (self.context.clock)();
         if self.mode == Mode::DryRun {
             return self
                 .tell("instance", id, identity, "would be terminated")
                 .await;
         }
-        if self
-            .context
-            .limiter
-            .take(region, Call::Terminate, 1, now)
-            .is_err()
-        {
-            return;
-        }
-        match self.context.aws.terminate(region, id).await {
-            Ok(state) => {
-                self.context
-                    .world
-                    .change(region, id, now, |known| known.state = state);
-                self.context.inventory.hurry(region);
-                self.tell("instance", id, identity, "terminated").await;
-            }
+        let only = std::slice::from_ref(id);
+        match self.context.terminate(region, only).await {
+            Ok(()) => self.tell("instance", id, identity, "terminated").await,
             Err(error) => self.failed("instance", id, &error.to_string()),
         }
     }
@@ -174,11 +195,8 @@ impl Collector {
     }
 
     fn living(&self) -> HashSet<String> {
-        self.store
-            .state()
-            .iter()
-            .filter_map(|spore| spore.uid())
-            .collect()
+        let parents = self.parents.iter();
+        parents.flat_map(|parents| (parents.uids)()).collect()
     }
 
     /// Asks the API server itself: the store may lag behind an object that has just been made.
@@ -188,17 +206,28 @@ impl Collector {
         };
         // By UID and not by name, which the tag may have cut short; only metadata, which can always
         // be read.
-        let api = Api::<SporeInstance>::namespaced(self.client.clone(), namespace);
-        match api.list_metadata(&ListParams::default()).await {
-            Ok(all) => !all
-                .items
-                .iter()
-                .any(|spore| spore.uid().as_deref() == Some(&identity.uid)),
+        let uids = match identity.kind {
+            Kind::SporeInstance => self.uids::<SporeInstance>(namespace).await,
+            Kind::SporeArray => self.uids::<SporeArray>(namespace).await,
+            Kind::SporeSweep => self.uids::<SporeSweep>(namespace).await,
+        };
+        match uids {
+            Ok(uids) => !uids.contains(&identity.uid),
             Err(error) => {
                 tracing::warn!(owner = identity.owner, %error, "cannot ask for a parent; nothing is collected");
                 false
             }
         }
+    }
+
+    async fn uids<K: Readable>(&self, namespace: &str) -> Result<Vec<String>, kube::Error> {
+        let api = Api::<K>::namespaced(self.client.clone(), namespace);
+        let all = api.list_metadata(&ListParams::default()).await?;
+        Ok(all
+            .items
+            .iter()
+            .filter_map(kube::ResourceExt::uid)
+            .collect())
     }
 
     async fn tell(&self, kind: &'static str, id: &str, identity: &Identity, what: &'static str) {
@@ -220,7 +249,7 @@ impl Collector {
         };
         let object = ObjectReference {
             api_version: Some("spore.host/v1alpha1".into()),
-            kind: Some("SporeInstance".into()),
+            kind: Some(identity.kind.to_string()),
             namespace: Some(namespace.to_owned()),
             name: Some(name.to_owned()),
             uid: Some(identity.uid.clone()),

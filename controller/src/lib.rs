@@ -16,8 +16,8 @@
 //! | where | what |
 //! |---|---|
 //! | [`plan`] | every decision |
-//! | [`reconcile`] | the loop: plan, store, act |
-//! | [`world`], [`inventory`], [`facts`] | what is known |
+//! | [`reconcile`], [`group`] | the loops over spores, and over arrays and sweeps: plan, store, act |
+//! | [`world`], [`inventory`], [`facts`], [`price`] | what is known |
 //! | [`aws`] | the border to AWS, the only place that names its SDK |
 //! | [`limiter`] | EC2's call budget |
 //! | [`collector`] | orphans |
@@ -29,10 +29,12 @@ pub mod aws;
 pub mod cloud;
 pub mod collector;
 pub mod facts;
+pub mod group;
 pub mod inventory;
 pub mod limiter;
 pub mod metrics;
 pub mod plan;
+pub mod price;
 pub mod reconcile;
 pub mod serve;
 pub mod settings;

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::channel::mpsc::UnboundedSender;
 use jiff::Timestamp;
 use kube::{
     Api, Client, ResourceExt as _,
@@ -10,6 +11,7 @@ use kube::{
     runtime::{controller::Action as Requeue, events::Recorder},
 };
 use serde_json::json;
+use spore_core::tags::Kind;
 use spore_crds::{FINALIZER, SporeInstance, SporeInstanceStatus};
 
 use crate::{
@@ -19,7 +21,7 @@ use crate::{
     metrics::Metrics,
     plan::{Action, Plan, instance},
     settings::Settings,
-    world::World,
+    world::{Owner, World, parent},
 };
 
 /// Rounds of planning in one pass. A launch from nothing takes five; more means that two rules
@@ -46,6 +48,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// The time.
     pub clock: fn() -> Timestamp,
+    /// Takes objects that are to be looked at again.
+    pub concerned: UnboundedSender<Owner>,
     /// Held while AWS is asked a fact, so that it is asked once.
     pub asking: tokio::sync::Mutex<()>,
 }
@@ -95,7 +99,7 @@ pub type Watched = DeserializeGuard<SporeInstance>;
 pub async fn reconcile(watched: Arc<Watched>, ctx: Arc<Context>) -> Result<Requeue, Error> {
     match &watched.0 {
         Ok(spore) => pass(spore.clone(), ctx).await,
-        Err(unreadable) => ctx.unreadable(unreadable).await,
+        Err(unreadable) => ctx.unreadable::<SporeInstance>(unreadable).await,
     }
 }
 
@@ -135,6 +139,7 @@ async fn pass(mut spore: SporeInstance, ctx: Arc<Context>) -> Result<Requeue, Er
         }
         if !again {
             ctx.metrics.reconciled("settled");
+            ctx.wake_parent(&spore);
             return Ok(requeue(wake, now));
         }
     }
@@ -151,12 +156,27 @@ async fn pass(mut spore: SporeInstance, ctx: Arc<Context>) -> Result<Requeue, Er
     reason = "the signature that the runtime calls"
 )]
 pub fn after_error(spore: Arc<Watched>, error: &Error, ctx: Arc<Context>) -> Requeue {
+    failed(
+        &ctx,
+        Kind::SporeInstance,
+        (spore.namespace().as_deref(), &spore.name_any()),
+        error,
+    )
+}
+
+/// Tells of a pass that failed, and says when it is tried again.
+pub(crate) fn failed(
+    ctx: &Context,
+    kind: Kind,
+    (namespace, name): (Option<&str>, &str),
+    error: &Error,
+) -> Requeue {
     if error.is_stale() {
         ctx.metrics.reconciled("stale");
         return Requeue::requeue(Duration::from_millis(500));
     }
     ctx.metrics.reconciled("failed");
-    tracing::warn!(spore = %spore.name_any(), namespace = spore.namespace(), %error, "will be tried again");
+    tracing::warn!(%kind, name, namespace, %error, "will be tried again");
     Requeue::requeue(Duration::from_secs(5))
 }
 
@@ -186,9 +206,17 @@ impl Context {
         Ok(stored)
     }
 
+    /// Has the array or sweep of a member look at it again.
+    fn wake_parent(&self, spore: &SporeInstance) {
+        if let Some(owner) = parent(spore).and_then(|uid| self.world.owner(uid)) {
+            // The receiver lives as long as the controller; without it nobody needs to know.
+            let _ = self.concerned.unbounded_send(owner);
+        }
+    }
+
     /// Lets go of an object of which nothing is left.
     async fn release(
-        &self,
+        self: &Arc<Self>,
         api: &Api<SporeInstance>,
         spore: &SporeInstance,
         actions: Vec<Action>,
@@ -207,6 +235,7 @@ impl Context {
             .collect();
         set_finalizers(api, spore, others).await?;
         self.world.forget(spore);
+        self.wake_parent(spore);
         self.metrics.reconciled("released");
         Ok(Requeue::await_change())
     }
@@ -230,7 +259,7 @@ async fn set_finalizers(
         .await?)
 }
 
-fn requeue(wake: Option<Timestamp>, now: Timestamp) -> Requeue {
+pub(crate) fn requeue(wake: Option<Timestamp>, now: Timestamp) -> Requeue {
     match wake {
         None => Requeue::await_change(),
         Some(at) => {

@@ -3,36 +3,50 @@
 //! They are told of and otherwise left alone: their instances belong to a living object and end at
 //! their deadline by agent and timer. Deletion works all the same, because metadata can always be read.
 
-use std::time::Duration;
+use std::{fmt::Debug, time::Duration};
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
-    Api, Resource as _,
+    Api, Resource,
     api::{Patch, PatchParams},
-    core::error_boundary::InvalidObject,
+    core::{NamespaceResourceScope, error_boundary::InvalidObject},
     runtime::{
         controller::Action as Requeue,
         events::{Event, EventType},
     },
 };
+use serde::de::DeserializeOwned;
 use serde_json::json;
-use spore_crds::{FINALIZER, SporeInstance};
+use spore_crds::FINALIZER;
 
 use crate::{
     cloud::{Instance, InstanceState},
-    limiter::Call,
     reconcile::{Context, Error},
 };
 
 /// How soon a deletion is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
+/// A kind of object of a namespace.
+pub trait Readable:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned
+{
+}
+
+impl<K> Readable for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+{
+}
+
 impl Context {
     /// One pass over an object that cannot be read.
     ///
     /// # Errors
     /// If Kubernetes refuses to let go of an object of which nothing is left.
-    pub async fn unreadable(&self, object: &InvalidObject) -> Result<Requeue, Error> {
+    pub async fn unreadable<K: Readable>(&self, object: &InvalidObject) -> Result<Requeue, Error> {
         let metadata = &object.metadata;
         let held = metadata
             .finalizers
@@ -40,7 +54,7 @@ impl Context {
             .flatten()
             .any(|name| name == FINALIZER);
         let Some(deleted) = metadata.deletion_timestamp.as_ref().filter(|_| held) else {
-            self.tell_unreadable(object).await;
+            self.tell_unreadable::<K>(object).await;
             return Ok(Requeue::await_change());
         };
         let uid = metadata.uid.as_deref().unwrap_or_default();
@@ -60,25 +74,17 @@ impl Context {
         if !going.is_empty() || !certain {
             return Ok(Requeue::requeue(LOOK_AGAIN));
         }
-        self.let_go_unread(object).await?;
+        self.let_go_unread::<K>(object).await?;
         Ok(Requeue::await_change())
     }
 
     async fn terminate_unread(&self, instance: &Instance) {
         let Instance { id, region, .. } = instance;
-        let now = (self.clock)();
-        if self.limiter.take(region, Call::Terminate, 1, now).is_err() {
-            return;
-        }
         // A failure is told by whoever made the call; the next pass tries again.
-        if let Ok(state) = self.aws.terminate(region, id).await {
-            self.world
-                .change(region, id, now, |known| known.state = state);
-            self.inventory.hurry(region);
-        }
+        let _ = self.terminate(region, std::slice::from_ref(id)).await;
     }
 
-    async fn let_go_unread(&self, object: &InvalidObject) -> Result<(), Error> {
+    async fn let_go_unread<K: Readable>(&self, object: &InvalidObject) -> Result<(), Error> {
         let metadata = &object.metadata;
         let namespace = metadata.namespace.as_deref().unwrap_or_default();
         let others = metadata
@@ -90,7 +96,7 @@ impl Context {
             "resourceVersion": metadata.resource_version,
             "finalizers": others.collect::<Vec<_>>(),
         }});
-        Api::<SporeInstance>::namespaced(self.client.clone(), namespace)
+        Api::<K>::namespaced(self.client.clone(), namespace)
             .patch_metadata(
                 metadata.name.as_deref().unwrap_or_default(),
                 &PatchParams::default(),
@@ -101,7 +107,7 @@ impl Context {
         Ok(())
     }
 
-    async fn tell_unreadable(&self, object: &InvalidObject) {
+    async fn tell_unreadable<K: Readable>(&self, object: &InvalidObject) {
         let metadata = &object.metadata;
         tracing::error!(
             spore = metadata.name,
@@ -111,8 +117,8 @@ impl Context {
         );
         self.metrics.reconciled("unreadable");
         let reference = ObjectReference {
-            api_version: Some(SporeInstance::api_version(&()).into_owned()),
-            kind: Some(SporeInstance::kind(&()).into_owned()),
+            api_version: Some(K::api_version(&()).into_owned()),
+            kind: Some(K::kind(&()).into_owned()),
             namespace: metadata.namespace.clone(),
             name: metadata.name.clone(),
             uid: metadata.uid.clone(),

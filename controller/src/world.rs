@@ -4,12 +4,15 @@
 //! are in [`Region::apply`] and are pure.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource as _;
+use spore_core::tags::Kind;
 use spore_crds::SporeInstance;
 
 use crate::{
@@ -19,9 +22,11 @@ use crate::{
     settings::{ABSENT_LISTS, Settings},
 };
 
-/// An object to look at again: namespace and name.
+/// An object to look at again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
+    /// Its kind.
+    pub kind: Kind,
     /// Its namespace.
     pub namespace: String,
     /// Its name.
@@ -39,15 +44,19 @@ struct Inner {
     regions: HashMap<String, Region>,
     launches: HashMap<String, LaunchRecord>,
     problems: HashMap<String, Problem>,
-    owners: HashMap<String, Owner>,
+    owners: HashMap<Belonging, Owner>,
     facts: Facts,
 }
+
+/// To what an instance belongs: the UID of the object that launched it, and the index of the member.
+type Belonging = (String, Option<u32>);
 
 /// What is known of one region.
 #[derive(Debug, Default)]
 pub struct Region {
     instances: HashMap<String, Entry>,
-    by_uid: HashMap<String, Vec<String>>,
+    /// Ids by the UID of the object that launched them, then by index.
+    by_uid: HashMap<String, BTreeMap<Option<u32>, Vec<String>>>,
     lists: VecDeque<Timestamp>,
     first_list: Option<Timestamp>,
     error: Option<CloudError>,
@@ -104,16 +113,27 @@ impl Region {
             .collect::<Vec<_>>();
         for id in gone {
             if let Some(entry) = self.instances.remove(&id) {
-                if let Some(ids) = self.by_uid.get_mut(&entry.instance.identity.uid) {
-                    ids.retain(|other| *other != id);
-                    if ids.is_empty() {
-                        self.by_uid.remove(&entry.instance.identity.uid);
-                    }
-                }
+                self.unindex(&entry.instance);
                 changed.push(entry.instance);
             }
         }
         changed
+    }
+
+    fn unindex(&mut self, instance: &Instance) {
+        let uid = &instance.identity.uid;
+        let Some(members) = self.by_uid.get_mut(uid) else {
+            return;
+        };
+        if let Some(ids) = members.get_mut(&instance.member) {
+            ids.retain(|other| *other != instance.id);
+            if ids.is_empty() {
+                members.remove(&instance.member);
+            }
+        }
+        if members.is_empty() {
+            self.by_uid.remove(uid);
+        }
     }
 
     /// Takes in one instance as it was at `at`; says whether that is news.
@@ -130,10 +150,8 @@ impl Region {
             entry.instance = instance;
             return true;
         }
-        let ids = self
-            .by_uid
-            .entry(instance.identity.uid.clone())
-            .or_default();
+        let members = self.by_uid.entry(instance.identity.uid.clone());
+        let ids = members.or_default().entry(instance.member).or_default();
         ids.push(instance.id.clone());
         self.instances.insert(
             instance.id.clone(),
@@ -146,12 +164,28 @@ impl Region {
         true
     }
 
-    fn of(&self, uid: &str) -> impl Iterator<Item = &Instance> {
-        self.by_uid
-            .get(uid)
-            .into_iter()
-            .flatten()
-            .filter_map(|id| self.instances.get(id).map(|entry| &entry.instance))
+    /// All instances that an object launched.
+    pub fn of(&self, uid: &str) -> impl Iterator<Item = &Instance> {
+        let members = self.by_uid.get(uid).into_iter();
+        self.known(members.flat_map(BTreeMap::values).flatten())
+    }
+
+    /// The instances of one member, in all its attempts.
+    fn of_member(&self, uid: &str, index: u32) -> impl Iterator<Item = &Instance> {
+        let members = self.by_uid.get(uid);
+        self.known(
+            members
+                .and_then(|members| members.get(&Some(index)))
+                .into_iter()
+                .flatten(),
+        )
+    }
+
+    fn known<'a>(
+        &'a self,
+        ids: impl Iterator<Item = &'a String>,
+    ) -> impl Iterator<Item = &'a Instance> {
+        ids.filter_map(|id| self.instances.get(id).map(|entry| &entry.instance))
     }
 
     /// Every instance.
@@ -166,6 +200,79 @@ impl Region {
             lists: self.lists.iter().copied().collect(),
             first_list: self.first_list,
             error: self.error.clone(),
+        }
+    }
+}
+
+/// What is known of an array or a sweep.
+#[derive(Debug)]
+pub struct Known<'a> {
+    /// Its UID.
+    pub uid: &'a str,
+    /// All regions.
+    pub regions: &'a HashMap<String, Region>,
+    /// What became of launches, by token.
+    pub launches: &'a HashMap<String, LaunchRecord>,
+    /// The last call for it that failed and has not succeeded since.
+    pub problem: Option<&'a Problem>,
+    /// What AWS told.
+    pub facts: &'a Facts,
+}
+
+/// UID of the array or sweep that controls a member, which launched its instance.
+#[must_use]
+pub fn parent(spore: &SporeInstance) -> Option<&str> {
+    spore.spec.member.as_ref()?;
+    let owners = spore.meta().owner_references.iter().flatten();
+    let mut controllers = owners.filter(|owner| owner.controller == Some(true));
+    controllers
+        .find(|owner| {
+            owner.api_version.starts_with("spore.host/")
+                && matches!(owner.kind.as_str(), "SporeArray" | "SporeSweep")
+        })
+        .map(|owner| owner.uid.as_str())
+}
+
+/// To what the instances of a spore say that they belong.
+fn belonging(spore: &SporeInstance) -> Belonging {
+    match (parent(spore), &spore.spec.member) {
+        (Some(parent), Some(member)) => (parent.to_owned(), Some(member.index)),
+        _ => (spore.metadata.uid.clone().unwrap_or_default(), None),
+    }
+}
+
+impl Inner {
+    /// Instances tell their owner by UID; its name in their tags is for people, and cut short.
+    fn remember(&mut self, belonging: &Belonging, kind: Kind, metadata: &ObjectMeta) {
+        if self.owners.contains_key(belonging) {
+            return;
+        }
+        let owner = Owner {
+            kind,
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            name: metadata.name.clone().unwrap_or_default(),
+        };
+        self.owners.insert(belonging.clone(), owner);
+    }
+
+    /// The instances of a spore, in any region. A member's are found under the UID of its array or
+    /// sweep, which anybody could write into an object of their own namespace: only instances of the
+    /// same namespace count.
+    fn instances(&self, spore: &SporeInstance, belonging: &Belonging) -> Vec<Instance> {
+        let (uid, member) = belonging;
+        let namespace = spore.metadata.namespace.as_deref();
+        let same = |instance: &&Instance| {
+            let owner = instance.identity.owner.split_once('/');
+            owner.map(|(namespace, _)| namespace) == namespace
+        };
+        let regions = self.regions.values();
+        match member {
+            Some(index) => regions
+                .flat_map(|region| region.of_member(uid, *index))
+                .filter(same)
+                .cloned()
+                .collect(),
+            None => regions.flat_map(|region| region.of(uid)).cloned().collect(),
         }
     }
 }
@@ -185,14 +292,8 @@ impl World {
     ) -> T {
         let mut inner = self.lock();
         let uid = spore.metadata.uid.as_deref().unwrap_or_default();
-        if !inner.owners.contains_key(uid) {
-            // Instances tell their spore by UID; its name in their tags is for people, and cut short.
-            let namespace = spore.metadata.namespace.clone().unwrap_or_default();
-            let name = spore.metadata.name.clone().unwrap_or_default();
-            inner
-                .owners
-                .insert(uid.to_owned(), Owner { namespace, name });
-        }
+        let belonging = belonging(spore);
+        inner.remember(&belonging, Kind::SporeInstance, &spore.metadata);
         let launch = spore
             .status
             .as_ref()
@@ -202,12 +303,7 @@ impl World {
             |launch| launch.plan.region.as_str(),
         );
         look(&View {
-            instances: inner
-                .regions
-                .values()
-                .flat_map(|region| region.of(uid))
-                .cloned()
-                .collect(),
+            instances: inner.instances(spore, &belonging),
             region: inner
                 .regions
                 .get(region)
@@ -244,11 +340,49 @@ impl World {
         let region = regions.entry(region.to_owned()).or_default();
         let first = region.lists.is_empty() || region.error.is_some();
         let changed = region.apply(list, begun, absence);
-        let owner = |instance: &Instance| owners.get(&instance.identity.uid).cloned();
-        if first {
-            return region.instances().filter_map(owner).collect();
-        }
-        changed.iter().filter_map(owner).collect()
+        // A change of a member concerns the member and what launched it.
+        let concerned = |instance: &Instance| {
+            let uid = &instance.identity.uid;
+            let member = instance
+                .member
+                .and_then(|index| owners.get(&(uid.clone(), Some(index))));
+            [member, owners.get(&(uid.clone(), None))]
+                .into_iter()
+                .flatten()
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        let concerned: HashSet<Owner> = if first {
+            region.instances().flat_map(concerned).collect()
+        } else {
+            changed.iter().flat_map(concerned).collect()
+        };
+        concerned.into_iter().collect()
+    }
+
+    /// Shows to `look` what is known of an array or a sweep.
+    pub fn group_view<T>(
+        &self,
+        kind: Kind,
+        metadata: &ObjectMeta,
+        look: impl FnOnce(&Known<'_>) -> T,
+    ) -> T {
+        let mut inner = self.lock();
+        let uid = metadata.uid.clone().unwrap_or_default();
+        inner.remember(&(uid.clone(), None), kind, metadata);
+        look(&Known {
+            uid: &uid,
+            regions: &inner.regions,
+            launches: &inner.launches,
+            problem: inner.problems.get(&uid),
+            facts: &inner.facts,
+        })
+    }
+
+    /// The owner of what an object launched, told by UID.
+    #[must_use]
+    pub fn owner(&self, uid: &str) -> Option<Owner> {
+        self.lock().owners.get(&(uid.to_owned(), None)).cloned()
     }
 
     /// A list failed.
@@ -343,6 +477,11 @@ impl World {
         self.lock().facts.get(fact, now) != crate::facts::Standing::Unknown
     }
 
+    /// Whether a question is to be asked beside now; from here on it counts as being asked.
+    pub fn ask_beside(&self, fact: &Fact, now: Timestamp) -> bool {
+        self.lock().facts.ask_beside(fact, now)
+    }
+
     /// Forgets the agent's profile.
     pub fn doubt_agent_profile(&self) {
         self.lock().facts.doubt_agent_profile();
@@ -381,18 +520,33 @@ impl World {
         self.lock().problems.remove(uid);
     }
 
+    /// An array or a sweep is gone.
+    pub fn forget_group(&self, metadata: &ObjectMeta) {
+        let mut inner = self.lock();
+        if let Some(uid) = &metadata.uid {
+            inner.problems.remove(uid);
+            inner.owners.remove(&(uid.clone(), None));
+        }
+    }
+
+    /// A launch is certain or given up: its record is needed no more.
+    pub fn closed(&self, token: &str) {
+        self.lock().launches.remove(token);
+    }
+
     /// A spore is gone.
     pub fn forget(&self, spore: &SporeInstance) {
         let mut inner = self.lock();
         if let Some(uid) = &spore.metadata.uid {
             inner.problems.remove(uid);
-            inner.owners.remove(uid);
         }
-        if let Some(launch) = spore
+        inner.owners.remove(&belonging(spore));
+        // A member shares its launch with others.
+        let own = spore
             .status
             .as_ref()
-            .and_then(|status| status.launch.as_ref())
-        {
+            .filter(|_| spore.spec.member.is_none());
+        if let Some(launch) = own.and_then(|status| status.launch.as_ref()) {
             inner.launches.remove(&launch.token);
         }
     }

@@ -23,6 +23,10 @@ pub const COMPLETION_FILE: &str = "/tmp/SPAWN_COMPLETE";
 pub const WARNING_FILE: &str = "/tmp/SPAWN_WARNING";
 /// Addresses of all members of an array, complete or absent.
 pub const PEERS_FILE: &str = "/etc/spawn/job-array-peers.json";
+/// The same with the array they are members of, and the version of the list.
+pub const JOB_ARRAY_FILE: &str = "/etc/spawn/job-array.json";
+/// Sets the variables of a member in login shells.
+pub const PROFILE_FILE: &str = "/etc/profile.d/spore.sh";
 /// The parameters of this member, as one JSON object.
 pub const PARAMS_FILE: &str = "/etc/spawn/params.json";
 /// The systemd timer that powers the instance off if nothing else has.

@@ -72,6 +72,8 @@ pub const ARMED_DEADLINE: &str = "spawn:armed-deadline";
 pub const SCHEMA_VERSION: &str = "1";
 /// EC2's limit of a tag value, in characters.
 pub const MAX_VALUE: usize = 256;
+/// EC2's limit of a resource's tags; those that begin with `aws:` do not count.
+pub const MAX_TAGS: usize = 50;
 
 /// Who an instance belongs to and when it must be gone: what the controller writes at launch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -284,6 +286,21 @@ pub struct Report {
 }
 
 impl Report {
+    /// Every key that a report may have.
+    pub const KEYS: [&str; 11] = [
+        AGENT_VERSION,
+        REPORTED_AT,
+        WORKLOAD_PHASE,
+        WORKLOAD_STARTED,
+        WORKLOAD_FINISHED,
+        EXIT_CODE,
+        MESSAGE,
+        IDLE_SINCE,
+        END_REASON,
+        END_TIME,
+        ARMED_DEADLINE,
+    ];
+
     /// The tags to write. An idle time that is over is written as an empty value, because a tag that
     /// is merely left out would stay on the instance.
     #[must_use]
@@ -449,6 +466,7 @@ mod tests {
                 ..Report::default()
             };
             let tags = report.to_tags();
+            prop_assert!(tags.keys().all(|key| Report::KEYS.contains(&key.as_str())));
             prop_assert!(tags.values().all(|value| value.chars().count() <= MAX_VALUE));
             prop_assert_eq!(Report::from_tags(&tags), report);
         }

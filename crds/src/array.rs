@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spore_core::money::Usd;
 
 use crate::{
     group::{FailurePolicy, GroupStatus, SuccessPolicy},
@@ -65,6 +66,13 @@ use crate::{
         priority = "1"
     ),
     printcolumn(
+        name = "Cost",
+        type_ = "string",
+        json_path = ".status.cost.accrued",
+        description = "Dollars that the members have cost, as of the last change of the status",
+        priority = "1"
+    ),
+    printcolumn(
         name = "Reason",
         type_ = "string",
         json_path = ".status.conditions[?(@.type=='Ready')].reason",
@@ -112,6 +120,13 @@ pub struct SporeArraySpec {
     /// When the array counts as succeeded. Left out: when every member has succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub success_policy: Option<SuccessPolicy>,
+
+    /// The most that all members together may cost, in dollars, such as `250` or `0.50`. No member
+    /// is launched that could pass it, and none while a price is not known; when the cost has
+    /// reached it, every member is ended. Disks, addresses and traffic do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::budget")]
+    pub budget: Option<Usd>,
 
     /// Whether the members are told each other's addresses once all of them run.
     #[serde(default)]

@@ -13,6 +13,8 @@ pub const STALLED: &str = "Stalled";
 pub const LAUNCHED: &str = "Launched";
 /// The agent on the instance reports.
 pub const AGENT_READY: &str = "AgentReady";
+/// Every member of an array knows the addresses of all others.
+pub const PEERS_PUBLISHED: &str = "PeersPublished";
 /// The work is done: true with success, false with failure or without an end of its own.
 pub const SUCCEEDED: &str = "Succeeded";
 

@@ -8,7 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spore_core::indexes::IndexSet;
 
-use crate::status::{Ended, LaunchPlan};
+use crate::{
+    GroupCost,
+    status::{Ended, LaunchPlan},
+};
 
 /// What follows when a member ends without success.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
@@ -179,6 +182,10 @@ pub struct GroupStatus {
     #[serde(default)]
     #[schemars(schema_with = "crate::schema::count")]
     pub retried: u32,
+    /// How often all failed members were launched once more.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(schema_with = "crate::schema::count")]
+    pub retries_of_failed: u32,
     /// The indexes that are active.
     #[serde(default, skip_serializing_if = "IndexSet::is_empty")]
     #[schemars(with = "String")]
@@ -200,7 +207,7 @@ pub struct GroupStatus {
     pub failures: Vec<Failure>,
 
     /// The first index that was never launched.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     #[schemars(schema_with = "crate::schema::count")]
     pub next: u32,
     /// Indexes at their second or a later attempt.
@@ -212,7 +219,7 @@ pub struct GroupStatus {
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub retries: Vec<Retry>,
     /// How many launch calls were decided, ever: the next one's number.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     #[schemars(schema_with = "crate::schema::count")]
     pub batches_decided: u32,
     /// Launch calls whose members do not all exist yet, written before EC2 is asked and replayed as
@@ -224,7 +231,7 @@ pub struct GroupStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
     /// How many launch calls in a row were refused.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     #[schemars(schema_with = "crate::schema::count")]
     pub refusals: u32,
     /// When a launch was decided last.
@@ -238,16 +245,16 @@ pub struct GroupStatus {
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub zones_tried: Vec<String>,
     /// Whether as many members as must be had together were had.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub formed: bool,
     /// Whether what came is being released, because the rest could not be had.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub releasing: bool,
     /// Digest of the rows that were launched: they may not change any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows_digest: Option<String>,
     /// Version of the addresses that were told to the members; 0: none yet.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     #[schemars(schema_with = "crate::schema::count")]
     pub peers_version: u32,
     /// Digest of the addresses that were told to the members.
@@ -260,15 +267,29 @@ pub struct GroupStatus {
     /// When the last member is gone at the latest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
+    /// When nothing of it was left to end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
     /// When it will be done if it goes on as before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimated_completion: Option<Timestamp>,
+    /// What the members cost. Absent: nothing was launched yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<GroupCost>,
     /// Seconds that the instances of ended members existed.
     #[serde(default)]
     pub instance_seconds: i64,
     /// Why and when it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Ended>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde calls"
+)]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// One word for where an array or a sweep is.

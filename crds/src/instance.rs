@@ -76,6 +76,13 @@ use crate::{schema, status::SporeInstanceStatus};
         priority = "1"
     ),
     printcolumn(
+        name = "Cost",
+        type_ = "string",
+        json_path = ".status.cost.accrued",
+        description = "Dollars that the instance has cost, as of the last change of its status",
+        priority = "1"
+    ),
+    printcolumn(
         name = "Ended",
         type_ = "string",
         json_path = ".status.ended.reason",
@@ -249,7 +256,7 @@ pub const fn default_completion_delay() -> Duration {
 }
 
 /// How an instance is paid for.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[schemars(inline)]
 pub enum Market {
     /// At the list price, for as long as needed.

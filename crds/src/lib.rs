@@ -8,6 +8,7 @@ pub mod conditions;
 pub mod crd;
 pub mod group;
 pub mod instance;
+pub mod money;
 pub mod results;
 pub mod rows;
 mod schema;
@@ -20,6 +21,7 @@ pub use group::{
     GroupStatus, Retry, SuccessPolicy,
 };
 pub use instance::{IdleSpec, Market, Member, OnCompleteSpec, SporeInstance, SporeInstanceSpec};
+pub use money::{Cost, GroupCost, Price};
 pub use results::{RowResult, SporeResults, SporeResultsSpec};
 pub use status::{
     AgentStatus, Ended, InstanceStatus, Launch, LaunchPlan, SporeInstanceStatus, State,

@@ -11,6 +11,7 @@
 use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
+use spore_core::money::Usd;
 
 use crate::schema;
 
@@ -77,6 +78,9 @@ pub struct RowResult {
     /// When the workload, or else the instance, ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
+    /// What its last instance cost, in dollars. Absent: the price is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Usd>,
     /// Where the workload said that its result lies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,

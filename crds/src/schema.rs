@@ -3,7 +3,7 @@
 
 use schemars::{JsonSchema as _, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
-use spore_core::duration::PATTERN;
+use spore_core::{duration::PATTERN, money};
 
 /// The grammar is a rule rather than a pattern, because a pattern's message is the pattern.
 fn grammar() -> Value {
@@ -123,6 +123,29 @@ pub(crate) fn moment(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// An amount of dollars.
+pub(crate) fn usd(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "maxLength": 20, "pattern": money::PATTERN })
+}
+
+/// An amount of dollars that people write. A rule for the grammar, as for durations.
+pub(crate) fn budget(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 20,
+        "x-kubernetes-validations": [
+            {
+                "rule": format!("self.matches('{}')", money::PATTERN),
+                "message": "write an amount of dollars as a decimal number with at most six decimals, such as 250 or 0.50",
+            },
+            {
+                "rule": "!self.matches('^[0.]*$')",
+                "message": "must be more than nothing, such as 250 or 0.50",
+            },
+        ],
+    })
+}
+
 pub(crate) fn action(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": ["Terminate", "Stop"] })
 }
@@ -150,11 +173,12 @@ pub(crate) fn command(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// 30 tags: EC2 admits 50, and up to 20 are Spore's own (see `spore_core::tags`).
+/// 25 tags: EC2 admits 50, and up to 22 are Spore's own (see `spore_core::tags`); the rest is room for
+/// the addresses of an array's members.
 pub(crate) fn tags(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
-        "maxProperties": 30,
+        "maxProperties": 25,
         "additionalProperties": { "type": "string", "maxLength": 256 },
         "x-kubernetes-validations": [
             {

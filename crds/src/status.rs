@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Market;
+use crate::{Cost, Market, Price};
 
 /// What is known of a spore. Fields that are absent are not known.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
@@ -58,6 +58,15 @@ pub struct SporeInstanceStatus {
     /// The agent on the instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentStatus>,
+
+    /// What the instance costs by the hour. Absent: nobody was asked yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
+
+    /// What the instance has cost. Written whenever something else is, and exact once it has ended.
+    /// Absent: the price is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
 
     /// Why and when the spore ended. A spore that has ended is never launched again.
     #[serde(default, skip_serializing_if = "Option::is_none")]

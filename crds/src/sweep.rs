@@ -15,7 +15,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use spore_core::duration::Duration;
+use spore_core::{duration::Duration, money::Usd};
 
 use crate::{
     group::{FailurePolicy, GroupStatus, SuccessPolicy},
@@ -57,6 +57,13 @@ pub type Row = BTreeMap<String, Value>;
         name = "Age",
         type_ = "date",
         json_path = ".metadata.creationTimestamp"
+    ),
+    printcolumn(
+        name = "Cost",
+        type_ = "string",
+        json_path = ".status.cost.accrued",
+        description = "Dollars that the members have cost, as of the last change of the status",
+        priority = "1"
     ),
     printcolumn(
         name = "Reason",
@@ -129,6 +136,13 @@ pub struct SporeSweepSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::positive_duration")]
     pub deadline: Option<Duration>,
+
+    /// The most that all members together may cost, in dollars, such as `250` or `0.50`. No member
+    /// is launched that could pass it, and none while a price is not known; when the cost has
+    /// reached it, every member is ended. Disks, addresses and traffic do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::budget")]
+    pub budget: Option<Usd>,
 
     /// Moves the deadline of every member to this moment if it is later than the present one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -161,12 +161,12 @@ fn pairs(
 }
 
 fn tags(given: &[(String, String)]) -> Result<BTreeMap<String, String>, Error> {
-    const MOST: usize = 30;
+    const MOST: usize = 25;
     let tags = pairs("--tag", "A tag has one value.", given)?;
     if tags.len() > MOST {
         return Err(usage(
             format!("{} tags are too many", tags.len()),
-            format!("A spore takes {MOST}; EC2 admits 50 and Spore needs the others."),
+            format!("A spore takes {MOST}; EC2 admits 50, and Spore needs the others."),
         ));
     }
     Ok(tags)

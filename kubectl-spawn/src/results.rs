@@ -10,14 +10,16 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, ResourceExt};
 use serde_json::Value;
+use spore_core::money::Usd;
 use spore_crds::{
     Row, RowFormat, RowResult, SWEEP_LABEL, SporeInstance, SporeResults, SporeSweep, rows::Rows,
 };
 
 use crate::{
     client::{Cluster, Guarded},
-    cmd::list::{readable, state_word},
+    cmd::list::{cost, readable, state_word},
     error::Error,
+    print::time,
 };
 
 /// What RBAC rules call objects of results.
@@ -52,6 +54,8 @@ pub(crate) struct Entry {
     pub(crate) finished_at: Option<Timestamp>,
     /// Where the workload said that its result lies.
     pub(crate) location: Option<String>,
+    /// What its last instance has cost, in dollars, if the price is known.
+    pub(crate) cost: Option<Usd>,
     /// The row's parameters, if its rows can be read.
     pub(crate) parameters: Row,
 }
@@ -76,6 +80,7 @@ impl Entry {
             started_at,
             finished_at,
             location,
+            cost,
         } = result;
         Self {
             index,
@@ -90,14 +95,16 @@ impl Entry {
             started_at,
             finished_at,
             location,
+            cost,
             parameters: Row::new(),
         }
     }
 
     /// What is known of a member whose result is not kept yet. `None`: it is no member.
-    fn of_member(spore: &SporeInstance) -> Option<Self> {
+    fn of_member(spore: &SporeInstance, now: Timestamp) -> Option<Self> {
         let member = spore.spec.member.as_ref()?;
-        let status = spore.status.clone().unwrap_or_default();
+        let stated = spore.status.clone().unwrap_or_default();
+        let status = stated.clone();
         let workload = status.workload.unwrap_or_default();
         let instance = status.instance.unwrap_or_default();
         let ended = status.ended;
@@ -114,6 +121,7 @@ impl Entry {
             started_at: workload.started_at.or(instance.launched_at),
             finished_at: workload.finished_at,
             location: None,
+            cost: cost(&stated, now),
             parameters: Row::new(),
         })
     }
@@ -137,7 +145,11 @@ pub(crate) async fn of(cluster: &Cluster, sweep: &SporeSweep) -> Result<Vec<Entr
         }
     }
     let members = readable(members?);
-    let active = members.iter().filter_map(Entry::of_member).collect();
+    let now = time::now();
+    let active = members.iter();
+    let active = active
+        .filter_map(|spore| Entry::of_member(spore, now))
+        .collect();
     let size = sweep.status.as_ref().map(|status| status.replicas);
     Ok(merge(
         ended,
@@ -318,7 +330,7 @@ pub(crate) mod tests {
             let mut spore = spore(json!({"state": "Running", "conditions": []}));
             spore.spec.member =
                 serde_json::from_value(json!({"index": index, "attempt": attempt})).unwrap();
-            Entry::of_member(&spore).unwrap()
+            Entry::of_member(&spore, Timestamp::UNIX_EPOCH).unwrap()
         };
         let results = vec![
             result(0, 1, true, ""),

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use spore_core::agent_config::COMPLETION_FILE;
 
-use crate::{clock, files, sensors::completion::Content, status, workload};
+use crate::{clock, files, sensors::completion::Content, status, wait_peers::WaitPeers, workload};
 
 /// The agent of a spore: runs its workload and ends its instance in time.
 #[derive(Debug, Parser)]
@@ -25,6 +25,11 @@ pub(crate) enum Command {
     Complete(Complete),
     /// Show what the agent knows.
     Status(StatusArgs),
+    /// Wait until the addresses of all members of this instance's array are known.
+    ///
+    /// They are in /etc/spawn/job-array-peers.json then, and their names can be looked up. Exit code 124
+    /// says that the time is over, 2 that this instance has no peers.
+    WaitPeers(WaitPeers),
     /// Print the version.
     Version,
     /// Wait for the workload on the agent's behalf.

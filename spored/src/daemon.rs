@@ -12,7 +12,7 @@ use spore_core::{
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::{mpsc, watch},
+    sync::{SetOnce, mpsc, watch},
     time,
 };
 
@@ -22,11 +22,12 @@ use crate::{
     clock, config,
     ec2::Ec2,
     imds::{self, Imds},
+    member::{self, Group, Member},
     notify::Notify,
     power_off,
     report::Reporter,
     sensors,
-    status::{self, Status},
+    status::{self, MemberStatus, Status},
     warn,
     workload::Workload,
 };
@@ -52,6 +53,12 @@ const LOCK: &str = "/run/spored.lock";
 struct Daemon {
     config: Option<AgentConfig>,
     agent: Agent,
+    /// The array or sweep that this instance is a member of.
+    group: Option<Group>,
+    /// Which member it is, as soon as that is known.
+    member: Arc<SetOnce<Member>>,
+    /// Which version of the peers is written.
+    peers: watch::Sender<Option<u32>>,
     imds: Arc<Imds>,
     ec2: Arc<Ec2>,
     reporter: Reporter,
@@ -110,7 +117,7 @@ impl Daemon {
         notify.ready();
         // Before anything is decided: an extension may have come while the agent was away.
         let in_tag = sensors::deadline::read(&imds).await;
-        let (config, agent) = match config {
+        let (mut config, agent) = match config {
             Ok(config) => {
                 let agent = wake(&config, in_tag, &workload, boot_id.trim());
                 (Some(config), agent)
@@ -129,9 +136,14 @@ impl Daemon {
             watch::Sender::new(None),
             watch::Sender::new(Status::default()),
         );
+        // Taken out: the parameters of all members of a call are much, and those of one are needed.
+        let members = config.as_mut().and_then(|config| config.members.take());
         let daemon = Self {
             config,
             agent,
+            group: members.as_ref().map(Group::of),
+            member: Arc::default(),
+            peers: watch::Sender::new(None),
             imds,
             ec2,
             reporter,
@@ -141,6 +153,11 @@ impl Daemon {
             events,
         };
         daemon.start_sensors();
+        if let Some(members) = members {
+            let (imds, known) = (Arc::clone(&daemon.imds), Arc::clone(&daemon.member));
+            let events = daemon.events.clone();
+            tokio::spawn(sensors::member::learn(imds, members, known, events));
+        }
         Ok(daemon)
     }
 
@@ -161,6 +178,9 @@ impl Daemon {
             let before = self.agent.idleness();
             tokio::spawn(sensors::idle::watch(idle.timeout, before, events()));
         }
+        if let Some(group) = self.group.clone().filter(|group| group.peers) {
+            tokio::spawn(sensors::peers::watch(imds(), group, self.peers.clone()));
+        }
         if !config.command.is_empty() {
             tokio::spawn(self.workload.clone().watch(events()));
         }
@@ -173,6 +193,7 @@ impl Daemon {
         let status = Status {
             owner: self.config.as_ref().map(|config| config.owner.clone()),
             deadline: self.agent.deadline(),
+            member: self.member_status(),
             next_end: self.agent.next_end(now).map(Into::into),
             report: self.agent.told().cloned().unwrap_or_default(),
         };
@@ -183,13 +204,37 @@ impl Daemon {
         });
     }
 
+    fn member_status(&self) -> Option<MemberStatus> {
+        let Group {
+            kind,
+            id,
+            name,
+            size,
+            peers,
+        } = self.group.clone()?;
+        Some(MemberStatus {
+            kind,
+            id,
+            name,
+            size,
+            index: self.member.get().map(|member| member.index),
+            peers,
+            peers_version: *self.peers.borrow(),
+        })
+    }
+
     fn perform(&self, effect: Effect, now: Timestamp) {
         match effect {
             Effect::ArmPowerOff(deadline) => self.arm(deadline),
             Effect::StartWorkload => {
                 if let Some(config) = &self.config {
                     tracing::info!("starting {:?}", config.command);
-                    self.workload.start(&config.command, &config.env);
+                    match self.member.get() {
+                        None => self.workload.start(&config.command, &config.env),
+                        Some(member) => self
+                            .workload
+                            .start(&config.command, &member.environment(&config.env)),
+                    }
                 }
             }
             Effect::StopWorkload { force: true } => {
@@ -318,6 +363,7 @@ fn forget_other_launch(workload: &Workload) {
     }
     tracing::warn!("the state on this disk is of another launch and is dropped");
     workload.clear();
+    member::forget();
     for path in [
         state_file().as_path(),
         Path::new(agent_config::COMPLETION_FILE),

@@ -19,6 +19,15 @@ pub(crate) fn write_atomically(path: &Path, content: &[u8], mode: u32) -> io::Re
     })
 }
 
+/// Writes a file that everybody may read, with the directory that it lies in, as [`write_atomically`]
+/// does.
+pub(crate) fn publish(path: &Path, content: &[u8]) -> io::Result<()> {
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir)?;
+    }
+    write_atomically(path, content, 0o644)
+}
+
 /// Writes a file that must not exist yet; of several writers exactly one succeeds.
 ///
 /// # Errors

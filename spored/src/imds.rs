@@ -20,7 +20,7 @@ use tokio::{sync::SetOnce, time};
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one try may take.
 const TRY_TIMEOUT: Duration = Duration::from_secs(2);
-/// The shortest and the longest wait between two attempts to learn who this instance is.
+/// The shortest and the longest wait between two attempts to learn what must be known.
 const MIN_BACKOFF: Duration = Duration::from_millis(250);
 /// See [`MIN_BACKOFF`].
 const MAX_BACKOFF: Duration = Duration::from_secs(15);
@@ -89,10 +89,6 @@ impl Imds {
     /// One piece of metadata, by its path below `meta-data/`; `None` if the instance has no such piece.
     pub(crate) async fn get(&self, path: &str) -> Result<Option<String>, Error> {
         let full = format!("/latest/meta-data/{path}");
-        let failed = |message: String| Error::Failed {
-            path: path.to_owned(),
-            message,
-        };
         match time::timeout(TIMEOUT, self.client.get(full)).await {
             Err(_) => Err(Error::Timeout {
                 path: path.to_owned(),
@@ -103,7 +99,7 @@ impl Imds {
             {
                 Ok(None)
             }
-            Ok(Err(error)) => Err(failed(chain(&error))),
+            Ok(Err(error)) => Err(failed(path, chain(&error))),
         }
     }
 
@@ -114,7 +110,7 @@ impl Imds {
 
     /// Asks who this instance is until it is known.
     pub(crate) async fn learn_identity(&self) {
-        let mut wait = MIN_BACKOFF;
+        let mut backoff = Backoff::default();
         loop {
             match self.try_identity().await {
                 Ok(identity) => {
@@ -122,25 +118,66 @@ impl Imds {
                     let _ = self.identity.set(identity);
                     return;
                 }
-                Err(error) => tracing::warn!("cannot tell which instance this is yet: {error}"),
+                Err(error) => backoff.after(&error).await,
             }
-            time::sleep(wait).await;
-            wait = (wait * 2).min(MAX_BACKOFF);
         }
     }
 
+    /// Asks for the place of this instance in the call that launched it until it is known; counted
+    /// from 0, and the same over stops and starts.
+    pub(crate) async fn launch_index(&self) -> u32 {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.try_launch_index().await {
+                Ok(index) => return index,
+                Err(error) => backoff.after(&error).await,
+            }
+        }
+    }
+
+    async fn try_launch_index(&self) -> Result<u32, Error> {
+        const PATH: &str = "ami-launch-index";
+        let text = self.need(PATH).await?;
+        let index = text.trim().parse();
+        index.map_err(|_| failed(PATH, format!("{text:?} is no number")))
+    }
+
     async fn try_identity(&self) -> Result<Identity, Error> {
-        let need = async |path: &str| {
-            let missing = || Error::Failed {
-                path: path.to_owned(),
-                message: "there is none".into(),
-            };
-            self.get(path).await?.ok_or_else(missing)
-        };
         Ok(Identity {
-            instance_id: need("instance-id").await?,
-            region: need("placement/region").await?,
+            instance_id: self.need("instance-id").await?,
+            region: self.need("placement/region").await?,
         })
+    }
+
+    /// Metadata that every instance has.
+    async fn need(&self, path: &str) -> Result<String, Error> {
+        let text = self.get(path).await?;
+        text.ok_or_else(|| failed(path, "there is none".into()))
+    }
+}
+
+fn failed(path: &str, message: String) -> Error {
+    Error::Failed {
+        path: path.to_owned(),
+        message,
+    }
+}
+
+/// Waits longer and longer between questions that must be answered.
+#[derive(Debug)]
+struct Backoff(Duration);
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self(MIN_BACKOFF)
+    }
+}
+
+impl Backoff {
+    async fn after(&mut self, error: &Error) {
+        tracing::warn!("cannot tell which instance this is yet: {error}");
+        time::sleep(self.0).await;
+        self.0 = (self.0 * 2).min(MAX_BACKOFF);
     }
 }
 

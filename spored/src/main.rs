@@ -12,33 +12,35 @@ mod daemon;
 mod ec2;
 mod files;
 mod imds;
+mod member;
 mod notify;
+mod peers;
 mod power_off;
 mod procfs;
 mod report;
 mod sensors;
 mod status;
+mod wait_peers;
 mod warn;
 mod workload;
 
-use std::io;
+use std::{io, process::ExitCode};
 
 use clap::Parser as _;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::cli::{Cli, Command};
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command.unwrap_or(Command::Run) {
-        Command::Run => run(),
-        Command::Complete(arguments) => arguments.execute(),
-        Command::Status(arguments) => arguments.execute(),
-        Command::ExecWorkload(arguments) => arguments.execute(),
-        Command::Version => {
-            println!("spored {}", env!("CARGO_PKG_VERSION"));
-            Ok(())
-        }
+        Command::Run => run()?,
+        Command::Complete(arguments) => arguments.execute()?,
+        Command::Status(arguments) => arguments.execute()?,
+        Command::WaitPeers(arguments) => return arguments.execute(),
+        Command::ExecWorkload(arguments) => arguments.execute()?,
+        Command::Version => println!("spored {}", env!("CARGO_PKG_VERSION")),
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn run() -> anyhow::Result<()> {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use spore_core::{
     duration::Duration as Span,
     lifecycle::{Action, End, EndReason},
-    tags::Report,
+    tags::{Kind, Report},
 };
 use tokio::{io::AsyncWriteExt as _, net::UnixListener, sync::watch};
 
@@ -29,12 +29,35 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Status {
     /// `namespace/name` of the object.
     pub(crate) owner: Option<String>,
+    /// What the instance is in its array or sweep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) member: Option<MemberStatus>,
     /// The deadline in force.
     pub(crate) deadline: Option<Timestamp>,
     /// The end that comes first if nothing changes, or that has begun.
     pub(crate) next_end: Option<NextEnd>,
     /// What the agent reported last.
     pub(crate) report: Report,
+}
+
+/// What the instance is in its array or sweep.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct MemberStatus {
+    /// An array or a sweep.
+    pub(crate) kind: Kind,
+    /// Names it among all.
+    pub(crate) id: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// How many members it had when this instance was launched.
+    pub(crate) size: u32,
+    /// The index of this instance, as soon as it is known.
+    pub(crate) index: Option<u32>,
+    /// Whether the addresses of all members will be told.
+    pub(crate) peers: bool,
+    /// Which version of them is written.
+    pub(crate) peers_version: Option<u32>,
 }
 
 /// An end to come.
@@ -107,6 +130,7 @@ pub(crate) fn json(status: &Status) -> String {
 pub(crate) fn text(status: &Status, now: Timestamp) -> String {
     let Status {
         owner,
+        member,
         deadline,
         next_end,
         report,
@@ -116,6 +140,25 @@ pub(crate) fn text(status: &Status, now: Timestamp) -> String {
         let _ = writeln!(text, "{:<10} {value}", format!("{name}:"));
     };
     line("Spore", owner.clone().unwrap_or_else(|| "unknown".into()));
+    if let Some(member) = member {
+        let word = match member.kind {
+            Kind::SporeArray => "Array",
+            Kind::SporeSweep => "Sweep",
+            Kind::SporeInstance => "Group",
+        };
+        let index = member
+            .index
+            .map_or("not known yet".into(), |index| index.to_string());
+        line(
+            word,
+            format!("{}, index {index} of {}", member.id, member.size),
+        );
+        match member.peers_version {
+            Some(version) => line("Peers", format!("version {version}")),
+            None if member.peers => line("Peers", "not all are known to run yet".into()),
+            None => {}
+        }
+    }
     if let Some(phase) = report.phase {
         let code = report
             .exit_code
@@ -162,6 +205,35 @@ mod tests {
         assert_eq!(
             text,
             "Spore:     default/train\nDeadline:  2026-11-21T10:00:00Z (in 1h30m)\n"
+        );
+    }
+
+    #[test]
+    fn a_member_is_told_as_what_it_is() {
+        let told = |index, peers_version| {
+            let member = MemberStatus {
+                kind: Kind::SporeArray,
+                id: "train-20261121-0a1b2c".into(),
+                name: "train".into(),
+                size: 8,
+                index,
+                peers: true,
+                peers_version,
+            };
+            let status = Status {
+                member: Some(member),
+                ..Status::default()
+            };
+            text(&status, Timestamp::UNIX_EPOCH)
+        };
+        assert_eq!(
+            told(Some(3), Some(2)),
+            "Spore:     unknown\nArray:     train-20261121-0a1b2c, index 3 of 8\nPeers:     version 2\n"
+        );
+        let early = told(None, None);
+        assert!(
+            early.contains("index not known yet of 8") && early.contains("not all are known"),
+            "{early}"
         );
     }
 

@@ -194,6 +194,95 @@ fn a08_complete_writes_the_file_that_the_agent_waits_for() {
     assert!(String::from_utf8_lossy(&nowhere.stderr).contains("/nowhere/file"));
 }
 
+/// An instance's configuration, and where its peers will be.
+struct Waiting {
+    dir: TempDir,
+}
+
+impl Waiting {
+    fn new(members: &Value) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config = serde_json::json!({
+            "version": 1, "owner": "default/train", "deadline": "2026-11-21T10:00:00Z",
+            "powerOffGrace": "5m", "onComplete": {"action": "Terminate", "delay": "30s"},
+            "members": members,
+        });
+        fs::write(dir.path().join("config.yaml"), config.to_string()).unwrap();
+        Self { dir }
+    }
+
+    fn in_group(kind: &str, peers: bool) -> Self {
+        Self::new(&serde_json::json!({
+            "kind": kind, "id": "train-20261121-0a1b2c", "name": "train", "size": 4,
+            "indexes": "0-3", "peers": peers,
+        }))
+    }
+
+    fn peers(&self) -> std::path::PathBuf {
+        self.dir.path().join("peers.json")
+    }
+
+    fn command(&self, timeout: &str) -> Command {
+        let mut command = spored(&["wait-peers", "--timeout", timeout]);
+        command
+            .arg("--config")
+            .arg(self.dir.path().join("config.yaml"));
+        command.arg("--file").arg(self.peers());
+        command
+    }
+
+    /// The exit code and what was said.
+    fn wait(&self, timeout: &str) -> (Option<i32>, String) {
+        let output = self.command(timeout).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), said)
+    }
+}
+
+#[test]
+fn wait_peers_blocks_until_the_peers_are_there() {
+    let waiting = Waiting::in_group("SporeArray", true);
+    let mut child = waiting.command("60s").spawn().unwrap();
+    assert!(child.try_wait().unwrap().is_none(), "there is nothing yet");
+    fs::write(waiting.peers(), "[]").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(waiting.wait("0s"), (Some(0), String::new()), "at once");
+}
+
+#[test]
+fn wait_peers_says_what_is_missing_when_the_time_is_over() {
+    let (code, said) = Waiting::in_group("SporeArray", true).wait("1s");
+    assert_eq!(code, Some(124));
+    for part in [
+        "train-20261121-0a1b2c has 4 members",
+        "after 1s",
+        "not all",
+        "peers.json",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+}
+
+#[test]
+fn wait_peers_ends_at_once_where_there_are_none() {
+    for (waiting, why) in [
+        (
+            Waiting::new(&Value::Null),
+            "default/train is no member of an array",
+        ),
+        (Waiting::in_group("SporeArray", false), "spec.peers"),
+        (Waiting::in_group("SporeSweep", true), "is a SporeSweep"),
+    ] {
+        let (code, said) = waiting.wait("60s");
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains(why), "{said}");
+    }
+    let nowhere = spored(&["wait-peers", "--config", "/nowhere/config"])
+        .output()
+        .unwrap();
+    assert_eq!(nowhere.status.code(), Some(1));
+}
+
 #[test]
 fn the_version_is_told_in_both_ways() {
     for arguments in ["version", "--version"] {

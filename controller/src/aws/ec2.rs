@@ -2,13 +2,17 @@
 
 use aws_sdk_ec2::types::{
     BlockDeviceMapping, EbsBlockDevice, Filter, HttpTokensState, IamInstanceProfileSpecification,
-    Instance as Described, InstanceMarketOptionsRequest, InstanceMetadataEndpointState,
-    InstanceMetadataOptionsRequest, InstanceMetadataTagsState, InstanceType, MarketType, Placement,
-    PlatformValues, ProcessorInfo, ResourceType, ShutdownBehavior, SpotInstanceType,
-    SpotMarketOptions, Tag, TagSpecification, UsageClassType, VolumeType,
+    Instance as Described, InstanceLifecycleType, InstanceMarketOptionsRequest,
+    InstanceMetadataEndpointState, InstanceMetadataOptionsRequest, InstanceMetadataTagsState,
+    InstanceStateChange, InstanceType, LocationType, MarketType, Placement, PlatformValues,
+    ProcessorInfo, ResourceType, ShutdownBehavior, SpotInstanceType, SpotMarketOptions, Tag,
+    TagSpecification, UsageClassType, VolumeType,
 };
 use jiff::Timestamp;
-use spore_core::tags::{self, Identity, Report, Tags};
+use spore_core::{
+    peers,
+    tags::{self, Identity, Report, Tags},
+};
 use spore_crds::{Batch, Launch, LaunchPlan, Market};
 
 use super::Aws;
@@ -127,24 +131,44 @@ impl Aws {
         Ok(named)
     }
 
-    /// Terminates an instance; returns its new state. Repeating it is harmless.
+    /// Terminates instances; returns their new states. Repeating it is harmless.
+    ///
+    /// # Errors
+    /// As EC2 says. One id that EC2 does not know fails the whole call.
+    pub async fn terminate(
+        &self,
+        region: &str,
+        ids: &[String],
+    ) -> Result<Vec<(String, InstanceState)>, CloudError> {
+        const CALL: &str = "TerminateInstances";
+        let ec2 = &self.clients(CALL, region)?.ec2;
+        let call = ec2.terminate_instances();
+        let reply = call.set_instance_ids(Some(ids.to_vec())).send().await;
+        let changes = self
+            .done(CALL, region, reply)?
+            .terminating_instances
+            .unwrap_or_default();
+        let state = |change: InstanceStateChange| {
+            let name = change.current_state().and_then(|state| state.name());
+            let state = name.map_or(InstanceState::ShuttingDown, |name| {
+                InstanceState::parse(name.as_str())
+            });
+            Some((change.instance_id?, state))
+        };
+        Ok(changes.into_iter().filter_map(state).collect())
+    }
+
+    /// Writes tags onto instances. Repeating it is harmless.
     ///
     /// # Errors
     /// As EC2 says.
-    pub async fn terminate(&self, region: &str, id: &str) -> Result<InstanceState, CloudError> {
-        const CALL: &str = "TerminateInstances";
+    pub async fn tag(&self, region: &str, ids: &[String], tags: &Tags) -> Result<(), CloudError> {
+        const CALL: &str = "CreateTags";
         let ec2 = &self.clients(CALL, region)?.ec2;
-        let reply = ec2.terminate_instances().instance_ids(id).send().await;
-        let reply = self.done(CALL, region, reply)?;
-        let state = reply
-            .terminating_instances()
-            .first()
-            .and_then(|change| change.current_state());
-        Ok(state
-            .and_then(|state| state.name())
-            .map_or(InstanceState::ShuttingDown, |name| {
-                InstanceState::parse(name.as_str())
-            }))
+        let tags = tags.iter().map(|(key, value)| tag(key, value)).collect();
+        let call = ec2.create_tags().set_resources(Some(ids.to_vec()));
+        let reply = call.set_tags(Some(tags)).send().await;
+        self.done(CALL, region, reply).map(|_| ())
     }
 
     /// Stops an instance; returns its new state. Repeating it is harmless.
@@ -165,27 +189,6 @@ impl Aws {
             .map_or(InstanceState::Stopping, |name| {
                 InstanceState::parse(name.as_str())
             }))
-    }
-
-    /// Writes a later deadline into an instance's tags.
-    ///
-    /// # Errors
-    /// As EC2 says.
-    pub async fn move_deadline(
-        &self,
-        region: &str,
-        id: &str,
-        deadline: Timestamp,
-    ) -> Result<(), CloudError> {
-        const CALL: &str = "CreateTags";
-        let ec2 = &self.clients(CALL, region)?.ec2;
-        let reply = ec2
-            .create_tags()
-            .resources(id)
-            .tags(tag(tags::DEADLINE, &deadline.to_string()))
-            .send()
-            .await;
-        self.done(CALL, region, reply).map(|_| ())
     }
 
     pub(super) async fn instance_type(
@@ -232,6 +235,33 @@ impl Aws {
             spot: offered(&UsageClassType::Spot),
             on_demand: offered(&UsageClassType::OnDemand),
         })
+    }
+
+    pub(super) async fn zones(
+        &self,
+        region: &str,
+        instance_type: &str,
+    ) -> Result<Vec<String>, CloudError> {
+        const CALL: &str = "DescribeInstanceTypeOfferings";
+        let ec2 = &self.clients(CALL, region)?.ec2;
+        let reply = ec2
+            .describe_instance_type_offerings()
+            .location_type(LocationType::AvailabilityZone)
+            .filters(filter("instance-type", instance_type))
+            .send()
+            .await;
+        let reply = self.done(CALL, region, reply)?;
+        let offered = reply.instance_type_offerings.unwrap_or_default();
+        let mut zones = offered
+            .into_iter()
+            .filter_map(|offering| offering.location)
+            .collect::<Vec<_>>();
+        zones.sort();
+        if zones.is_empty() {
+            let message = format!("no zone offers {instance_type}");
+            return Err(not_found(CALL, region, "NotOffered", message));
+        }
+        Ok(zones)
     }
 
     pub(super) async fn image(&self, region: &str, id: &str) -> Result<ImageFacts, CloudError> {
@@ -407,6 +437,11 @@ fn translate(region: &str, instance: &Described) -> Option<Instance> {
             .instance_type()
             .map(|t| t.as_str().to_owned())
             .unwrap_or_default(),
+        market: if instance.instance_lifecycle() == Some(&InstanceLifecycleType::Spot) {
+            Market::Spot
+        } else {
+            Market::OnDemand
+        },
         zone: text(
             instance
                 .placement()
@@ -422,6 +457,7 @@ fn translate(region: &str, instance: &Described) -> Option<Instance> {
         identity,
         report: Report::from_tags(&tags),
         member,
+        peers: tags.get(peers::HEADER).cloned(),
         keep: tags.get(tags::KEEP).is_some_and(|value| value == "true"),
     })
 }

@@ -4,12 +4,14 @@ mod ec2;
 pub(crate) mod error;
 mod iam;
 mod leftovers;
+mod prices;
 mod ssm;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_smithy_http_client::tls;
+use jiff::Timestamp;
 
 pub use ec2::Run;
 pub use leftovers::{Leftover, LeftoverKind};
@@ -28,6 +30,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Aws {
     regions: HashMap<String, Clients>,
     iam: aws_sdk_iam::Client,
+    pricing: aws_sdk_pricing::Client,
     metrics: Arc<Metrics>,
 }
 
@@ -69,6 +72,7 @@ impl Aws {
         Self {
             regions: regions.iter().map(clients).collect(),
             iam: aws_sdk_iam::Client::new(&base),
+            pricing: aws_sdk_pricing::Client::new(&in_region(&base, prices::PRICING_REGION)),
             metrics,
         }
     }
@@ -83,17 +87,29 @@ impl Aws {
         })
     }
 
-    /// Asks AWS a fact.
+    /// Asks AWS a fact, at `now`.
     ///
     /// # Errors
     /// If AWS refuses, cannot be reached, or does not know the thing.
-    pub async fn ask(&self, fact: &Fact) -> Result<Answer, CloudError> {
+    pub async fn ask(&self, fact: &Fact, now: Timestamp) -> Result<Answer, CloudError> {
         match fact {
             Fact::Type { region, name } => self.instance_type(region, name).await.map(Answer::Type),
             Fact::Image { region, id } => self.image(region, id).await.map(Answer::Image),
             Fact::Parameter { region, path } => {
                 self.parameter(region, path).await.map(Answer::Name)
             }
+            Fact::Zones {
+                region,
+                instance_type,
+            } => self.zones(region, instance_type).await.map(Answer::Zones),
+            Fact::Price {
+                region,
+                instance_type,
+                market,
+            } => self
+                .prices(region, instance_type, *market, now)
+                .await
+                .map(Answer::Price),
             Fact::AgentProfile => self.ensure_agent_profile().await.map(Answer::Name),
         }
     }

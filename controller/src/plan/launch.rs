@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use spore_core::{
-    agent_config::{self, AgentConfig, Idle, OnComplete},
+    agent_config::{self, AgentConfig, Idle, Members, OnComplete},
     tags::{Identity, Kind},
     token,
 };
-use spore_crds::{Launch, LaunchPlan, Market, SporeInstance, SporeInstanceSpec};
+use spore_crds::{Launch, LaunchPlan, Market, SporeInstanceSpec};
 
 use crate::{
     cloud::{Architecture, CloudError, ImageFacts, TypeFacts},
@@ -23,7 +24,7 @@ pub enum Resolution {
     /// These must be known first.
     Need(Vec<Fact>),
     /// Everything is known.
-    Ready(Box<Launch>),
+    Ready(Box<Resolved>),
     /// AWS refused to tell something.
     Refused {
         /// What it said.
@@ -38,6 +39,63 @@ pub enum Resolution {
         /// What is wrong and what to do.
         message: String,
     },
+}
+
+/// What is to be launched, and for whom.
+#[derive(Clone, Debug)]
+pub struct Subject<'a> {
+    /// What it is to be.
+    pub spec: &'a SporeInstanceSpec,
+    /// Kind of the object that launches it.
+    pub kind: Kind,
+    /// UID of that object.
+    pub uid: &'a str,
+    /// Its `namespace/name`.
+    pub owner: String,
+    /// Number of the attempt.
+    pub attempt: u32,
+    /// Position of the call among those of the same object.
+    pub batch: u32,
+    /// The members that the call makes, if it is an array's or a sweep's.
+    pub members: Option<Members>,
+    /// The zone, if the launch is bound to one.
+    pub zone: Option<String>,
+    /// A moment by which the instance must be gone, however long it may live otherwise.
+    pub latest: Option<Timestamp>,
+}
+
+/// A launch with everything decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// The ClientToken.
+    pub token: String,
+    /// When it was decided.
+    pub decided_at: Timestamp,
+    /// When the instance is gone at the latest.
+    pub deadline: Timestamp,
+    /// What RunInstances is called with.
+    pub plan: LaunchPlan,
+}
+
+impl Resolved {
+    /// The launch of a single instance.
+    #[must_use]
+    pub fn launch(self, attempt: u32) -> Launch {
+        let Self {
+            token,
+            decided_at,
+            deadline,
+            plan,
+        } = self;
+        Launch {
+            attempt,
+            token,
+            decided_at,
+            deadline,
+            plan,
+            instance_id: None,
+        }
+    }
 }
 
 /// Public parameters that name the newest images (Systems Manager User Guide, "Calling AMI public
@@ -65,26 +123,24 @@ pub fn region<'a>(spec: &'a SporeInstanceSpec, settings: &'a Settings) -> &'a st
 /// Resolves everything that RunInstances needs, or says what is missing.
 #[must_use]
 pub fn resolve(
-    spore: &SporeInstance,
-    attempt: u32,
+    subject: &Subject<'_>,
     facts: &Facts,
     settings: &Settings,
     now: Timestamp,
 ) -> Resolution {
-    match try_resolve(spore, attempt, facts, settings, now) {
-        Ok(launch) => Resolution::Ready(Box::new(launch)),
+    match try_resolve(subject, facts, settings, now) {
+        Ok(resolved) => Resolution::Ready(Box::new(resolved)),
         Err(other) => other,
     }
 }
 
 fn try_resolve(
-    spore: &SporeInstance,
-    attempt: u32,
+    subject: &Subject<'_>,
     facts: &Facts,
     settings: &Settings,
     now: Timestamp,
-) -> Result<Launch, Resolution> {
-    let spec = &spore.spec;
+) -> Result<Resolved, Resolution> {
+    let spec = subject.spec;
     let region = known_region(spec, settings)?;
     let know = |fact: Fact| know(facts, fact, now);
 
@@ -127,18 +183,17 @@ fn try_resolve(
     check_architecture(spec, &type_facts, &image)?;
     let profile = profile?;
 
-    let deadline = ttl(spec, settings).after(whole_second(now));
-    let data = encode_user_data(spore, deadline, region, type_facts.architecture, settings)?;
-    let uid = spore.metadata.uid.clone().unwrap_or_default();
+    let own = ttl(spec, settings).after(whole_second(now));
+    let deadline = subject.latest.map_or(own, |latest| latest.min(own));
+    let data = encode_user_data(subject, deadline, region, type_facts.architecture, settings)?;
     let token = token::Launch {
         cluster_uid: &settings.cluster_uid,
-        object_uid: &uid,
-        attempt,
-        batch: 0,
+        object_uid: subject.uid,
+        attempt: subject.attempt,
+        batch: subject.batch,
     }
     .token();
-    Ok(Launch {
-        attempt,
+    Ok(Resolved {
         token,
         decided_at: whole_second(now),
         deadline,
@@ -148,16 +203,15 @@ fn try_resolve(
             image_id: image.id,
             root_device: image.root_device,
             market: spec.market,
-            zone: None,
+            zone: subject.zone.clone(),
             subnet_id: spec.subnet_id.clone(),
             security_group_ids: spec.security_group_ids.clone(),
             key_name: spec.key_name.clone(),
             instance_profile: Some(profile),
-            tags: tags(spore, &uid, attempt, deadline, settings),
+            tags: tags(subject, deadline, settings),
             user_data_sha256: data.sha256,
             user_data: Some(data.base64),
         },
-        instance_id: None,
     })
 }
 
@@ -229,21 +283,21 @@ fn mismatch() -> Resolution {
 fn name(answer: &Answer) -> Result<String, Resolution> {
     match answer {
         Answer::Name(name) => Ok(name.clone()),
-        Answer::Type(_) | Answer::Image(_) => Err(mismatch()),
+        Answer::Type(_) | Answer::Image(_) | Answer::Zones(_) | Answer::Price(_) => Err(mismatch()),
     }
 }
 
 fn type_facts(answer: &Answer) -> Result<TypeFacts, Resolution> {
     match answer {
         Answer::Type(facts) => Ok(facts.clone()),
-        Answer::Name(_) | Answer::Image(_) => Err(mismatch()),
+        Answer::Name(_) | Answer::Image(_) | Answer::Zones(_) | Answer::Price(_) => Err(mismatch()),
     }
 }
 
 fn image_facts(answer: &Answer) -> Result<ImageFacts, Resolution> {
     match answer {
         Answer::Image(facts) => Ok(facts.clone()),
-        Answer::Name(_) | Answer::Type(_) => Err(mismatch()),
+        Answer::Name(_) | Answer::Type(_) | Answer::Zones(_) | Answer::Price(_) => Err(mismatch()),
     }
 }
 
@@ -291,7 +345,7 @@ fn ttl(spec: &SporeInstanceSpec, settings: &Settings) -> spore_core::duration::D
 }
 
 fn encode_user_data(
-    spore: &SporeInstance,
+    subject: &Subject<'_>,
     deadline: Timestamp,
     region: &str,
     architecture: Architecture,
@@ -305,10 +359,10 @@ fn encode_user_data(
         ),
     })?;
     let url = settings.agent.url(region, arch);
-    let spec = &spore.spec;
+    let spec = subject.spec;
     let config = AgentConfig {
         version: agent_config::VERSION,
-        owner: owner(spore),
+        owner: subject.owner.clone(),
         deadline,
         power_off_grace: settings.power_off_grace,
         idle: spec.idle.as_ref().map(|idle| Idle {
@@ -321,7 +375,7 @@ fn encode_user_data(
         },
         command: spec.command.clone(),
         env: spec.env.clone(),
-        members: None,
+        members: subject.members.clone(),
     };
     user_data::encode(&config, &Agent { url: &url, sha256 }).map_err(|error| {
         Resolution::Impossible {
@@ -332,26 +386,27 @@ fn encode_user_data(
 }
 
 fn tags(
-    spore: &SporeInstance,
-    uid: &str,
-    attempt: u32,
+    subject: &Subject<'_>,
     deadline: Timestamp,
     settings: &Settings,
 ) -> BTreeMap<String, String> {
     let own = Identity {
         cluster: settings.cluster_uid.clone(),
-        uid: uid.to_owned(),
-        parent: uid.to_owned(),
-        owner: owner(spore),
-        kind: Kind::SporeInstance,
-        attempt,
+        uid: subject.uid.to_owned(),
+        parent: subject.uid.to_owned(),
+        owner: subject.owner.clone(),
+        kind: subject.kind,
+        attempt: subject.attempt,
         deadline: Some(deadline),
-        members: None,
+        members: subject
+            .members
+            .as_ref()
+            .map(|members| members.indexes.clone()),
     }
     .to_tags();
     // Ours win: admission already refuses reserved keys, and a user's own `Name` is welcome.
     let mut tags = own;
-    for (key, value) in &spore.spec.tags {
+    for (key, value) in &subject.spec.tags {
         if key == spore_core::tags::NAME {
             tags.insert(key.clone(), value.clone());
         } else {
@@ -362,8 +417,8 @@ fn tags(
 }
 
 /// `namespace/name`.
-fn owner(spore: &SporeInstance) -> String {
-    let metadata = &spore.metadata;
+#[must_use]
+pub fn owner(metadata: &ObjectMeta) -> String {
     format!(
         "{}/{}",
         metadata.namespace.as_deref().unwrap_or_default(),

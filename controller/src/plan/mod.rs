@@ -3,6 +3,8 @@
 //! [`instance::plan`] says what a spore needs now; [`crate::reconcile`] does it and chooses nothing.
 //! "Not yet" is a [`Waiting`](stage::Waiting), not an error; unknown is not absent.
 
+pub mod cost;
+pub mod group;
 pub mod instance;
 pub mod launch;
 pub mod orphans;

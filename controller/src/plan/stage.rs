@@ -43,6 +43,8 @@ pub enum Waiting {
         /// Until when.
         until: Timestamp,
     },
+    /// The array or sweep that the spore is a member of launches it.
+    Group,
     /// EC2 gave an instance that its lists do not show yet.
     Appearance {
         /// Which.
@@ -97,7 +99,7 @@ impl Waiting {
             Self::Facts => "Resolving",
             Self::Retry { error, .. } | Self::Unlisted { error } => error.class.reason(),
             Self::Unclear { .. } => "LaunchUnclear",
-            Self::Call | Self::Appearance { .. } => "Launching",
+            Self::Group | Self::Call | Self::Appearance { .. } => "Launching",
             Self::RateLimit { .. } => "RateLimited",
         }
     }
@@ -113,6 +115,7 @@ impl Waiting {
             }
             Self::Unlisted { error } => format!("{error}; {}", error.class.advice()),
             Self::Unclear { detail } => detail.clone(),
+            Self::Group => "waiting for its array or sweep to launch it".into(),
             Self::Call => "calling RunInstances".into(),
             Self::RateLimit { until } => {
                 format!("EC2 admits no more launches for now; next call at {until}")

@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 use spore_controller::cloud::{Class, InstanceState};
 
-use crate::world::{Loop, NextRun, spore};
+use crate::world::{Loop, NextRun, PriceDesk, spore};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -18,6 +18,7 @@ enum Step {
     Ec2Goes,
     NextRun(NextRun),
     InstanceDies,
+    Prices(PriceDesk),
     Delete,
 }
 
@@ -38,6 +39,11 @@ fn step() -> impl Strategy<Value = Step> {
             Just(NextRun::Refused(Class::Invalid, "IdempotentParameterMismatch")),
         ].prop_map(Step::NextRun),
         1 => Just(Step::InstanceDies),
+        1 => prop_oneof![
+            Just(PriceDesk::Answers),
+            Just(PriceDesk::Refuses),
+            Just(PriceDesk::Silent),
+        ].prop_map(Step::Prices),
         1 => Just(Step::Delete),
     ]
 }
@@ -64,6 +70,7 @@ fn take(it: &mut Loop, step: Step) {
                 instance.state = InstanceState::Terminated;
             }
         }
+        Step::Prices(desk) => it.prices = desk,
         Step::Delete => {
             it.delete();
         }
@@ -74,6 +81,7 @@ fn take(it: &mut Loop, step: Step) {
 fn quiet_hours(it: &mut Loop) {
     it.lag = SignedDuration::ZERO;
     it.next_run = NextRun::Works;
+    it.prices = PriceDesk::Answers;
     it.live_on(40);
 }
 
@@ -95,6 +103,7 @@ proptest! {
         let writes = it.writes;
         it.pass_time(60).list().settle();
         prop_assert_eq!(it.writes, writes, "still writing after the faults ended");
+        prop_assert!(it.released || it.is_priced(), "the price was never told");
         if !it.released {
             prop_assert!(it.ec2.instances.len() <= 1 || it.status().attempts > 1);
             it.delete();

@@ -10,14 +10,16 @@ use spore_controller::{
     cloud::{Architecture, Class, CloudError, ImageFacts, Instance, InstanceState, TypeFacts},
     facts::{Answer, Fact},
     plan::{Action, LaunchOutcome, Plan, instance},
+    price::{Prices, Rates},
     settings::{AgentSource, Settings},
     world::{Owner, World},
 };
 use spore_core::{
     duration::Duration,
+    money::Usd,
     tags::{Identity, Report},
 };
-use spore_crds::{Launch, SporeInstance, SporeInstanceSpec};
+use spore_crds::{Launch, Market, SporeInstance, SporeInstanceSpec};
 
 pub(crate) const REGION: &str = "us-east-1";
 
@@ -83,6 +85,14 @@ pub(crate) enum NextRun {
     Refused(Class, &'static str),
 }
 
+/// What AWS does when it is asked a price.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum PriceDesk {
+    Answers,
+    Refuses,
+    Silent,
+}
+
 /// EC2, as far as money is lost in it.
 #[derive(Debug, Default)]
 pub(crate) struct Ec2 {
@@ -115,6 +125,7 @@ impl Ec2 {
             state: InstanceState::Pending,
             state_reason: None,
             instance_type: launch.plan.instance_type.clone(),
+            market: launch.plan.market,
             zone: Some("us-east-1a".into()),
             image_id: Some(launch.plan.image_id.clone()),
             private_ip: Some("10.0.0.1".into()),
@@ -124,6 +135,7 @@ impl Ec2 {
             identity: Identity::from_tags(&launch.plan.tags).expect("ours"),
             report: Report::default(),
             member: None,
+            peers: None,
             keep: false,
         };
         self.instances.push((instance.clone(), now));
@@ -165,6 +177,9 @@ pub(crate) struct Loop {
     /// How old an instance is before lists show it.
     pub(crate) lag: SignedDuration,
     pub(crate) writes: u32,
+    /// What AWS does when it is asked a price.
+    pub(crate) prices: PriceDesk,
+    pub(crate) price_calls: u32,
     /// When the latest plan wants to be looked at again.
     wake: Option<Timestamp>,
 }
@@ -182,6 +197,8 @@ impl Loop {
             notes: Vec::new(),
             lag: SignedDuration::ZERO,
             writes: 0,
+            prices: PriceDesk::Answers,
+            price_calls: 0,
             wake: None,
         }
     }
@@ -291,7 +308,11 @@ impl Loop {
     fn act(&mut self, action: Action) -> bool {
         match action {
             Action::Learn(fact) => {
-                let answer = answer(&fact);
+                if fact.is_beside() {
+                    self.ask_beside(fact);
+                    return false;
+                }
+                let answer = answer_of(&fact, self.now);
                 self.world.learned(fact, answer, self.now);
                 true
             }
@@ -349,6 +370,23 @@ impl Loop {
         }
     }
 
+    fn ask_beside(&mut self, fact: Fact) {
+        if !self.world.ask_beside(&fact, self.now) {
+            return;
+        }
+        self.price_calls += 1;
+        let answer = match &self.prices {
+            PriceDesk::Answers => answer_of(&fact, self.now),
+            PriceDesk::Refuses => Err(failure(
+                "GetProducts",
+                Class::Denied,
+                "AccessDeniedException",
+            )),
+            PriceDesk::Silent => return,
+        };
+        self.world.learned(fact, answer, self.now);
+    }
+
     fn launch(&mut self, launch: &Launch) {
         let before = self.world.calling(&launch.token, self.now);
         let unclear = || failure("RunInstances", Class::Unclear, "");
@@ -383,12 +421,21 @@ impl Loop {
         (condition.status.clone(), condition.reason.clone())
     }
 
+    /// Whether price and cost are told, if there is an instance.
+    pub(crate) fn is_priced(&self) -> bool {
+        let status = self.status();
+        let launched = status.instance.as_ref().and_then(|i| i.launched_at);
+        launched.is_none()
+            || status.ended.is_some()
+            || (status.price.is_some() && status.cost.is_some())
+    }
+
     pub(crate) fn status(&self) -> &spore_crds::SporeInstanceStatus {
         self.spore.status.as_ref().expect("a round was made")
     }
 }
 
-fn answer(fact: &Fact) -> Result<Answer, CloudError> {
+fn answer_of(fact: &Fact, now: Timestamp) -> Result<Answer, CloudError> {
     match fact {
         Fact::Type { name, .. } if name == "x9.none" => Err(failure(
             "DescribeInstanceTypes",
@@ -401,6 +448,10 @@ fn answer(fact: &Fact) -> Result<Answer, CloudError> {
             spot: !name.starts_with("mac"),
             on_demand: true,
         })),
+        Fact::Zones { region, .. } => Ok(Answer::Zones(vec![
+            format!("{region}a"),
+            format!("{region}b"),
+        ])),
         Fact::Image { id, .. } => Ok(Answer::Image(ImageFacts {
             id: id.clone(),
             architecture: if id == "ami-00000000000000a64" {
@@ -422,6 +473,16 @@ fn answer(fact: &Fact) -> Result<Answer, CloudError> {
                 .into(),
             ))
         }
+        Fact::Price { market, .. } => Ok(Answer::Price(Prices {
+            rates: match market {
+                Market::OnDemand => Rates::Everywhere(Usd::from_micros(3_600_000)),
+                Market::Spot => Rates::ByZone(BTreeMap::from([
+                    ("us-east-1a".to_owned(), Usd::from_micros(360_000)),
+                    ("us-east-1b".to_owned(), Usd::from_micros(720_000)),
+                ])),
+            },
+            as_of: now,
+        })),
         Fact::AgentProfile => Ok(Answer::Name("spore-agent-x".into())),
     }
 }

@@ -13,7 +13,7 @@ use spore_crds::{SporeArray, SporeInstance, SporeSweep, State};
 use self::choose::{Names, folds, selector};
 pub(crate) use self::{
     line::Line,
-    spores::{region, render, state_word},
+    spores::{cost, region, render, state_word},
 };
 use crate::{
     check,

@@ -23,7 +23,6 @@ use crate::{
     print::{
         self,
         describe::{self, Happened},
-        group::{Beside, cost},
         time,
     },
 };
@@ -75,20 +74,16 @@ pub(crate) async fn page(cluster: &Cluster, raw: DynamicObject, all: bool) -> Re
     let events = events.map_err(|error| error.to_string());
     let events = events.as_deref().map_err(String::as_str);
     let (now, zone) = (time::now(), TimeZone::system());
-    let mut beside = Beside {
-        cost: cost(&raw.data),
-        members: String::new(),
-    };
     print::out(&match Kind::of(&raw) {
         Kind::Spore => describe::spore(&client::read(raw)?, events, now),
         Kind::Array => {
             let array = client::read::<SporeArray>(raw)?;
-            beside.members = members(cluster, &array.name_any(), all).await?;
-            print::group::page(&array, &beside, events, now, &zone)
+            let members = members(cluster, &array.name_any(), all).await?;
+            print::group::page(&array, &members, events, now, &zone)
         }
         Kind::Sweep => {
             let sweep = client::read::<SporeSweep>(raw)?;
-            print::group::page(&sweep, &beside, events, now, &zone)
+            print::group::page(&sweep, "", events, now, &zone)
         }
     })
 }

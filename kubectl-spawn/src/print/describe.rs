@@ -12,7 +12,7 @@ use spore_core::{
 use spore_crds::{SporeInstance, SporeInstanceStatus, State, conditions};
 
 use crate::{
-    cmd::list::{region, state_word},
+    cmd::list::{cost, region, state_word},
     print::{table::Table, time},
 };
 
@@ -43,6 +43,7 @@ pub(crate) fn spore(
     instance(status, &mut facts, now);
     workload(spore, status, &mut facts, now);
     end(spore, status, &mut facts, now);
+    money(status, &mut facts, now);
     agent(status, &mut facts, now);
     format!(
         "{}{}{}",
@@ -285,6 +286,23 @@ const fn done(action: Action) -> &'static str {
     }
 }
 
+fn money(status: &SporeInstanceStatus, facts: &mut Facts, now: Timestamp) {
+    let Some(price) = &status.price else { return };
+    let Some(per_hour) = price.per_hour else {
+        let why = price.unknown.as_deref().unwrap_or("nobody says");
+        facts.say("Price", format!("unknown: {why}"));
+        return;
+    };
+    let mut text = format!("${per_hour} an hour");
+    if let (Some(source), Some(at)) = (&price.source, price.as_of) {
+        text.push_str(&format!(" ({source}, {})", time::clock(at)));
+    }
+    facts.say("Price", text);
+    if let Some(cost) = cost(status, now) {
+        facts.say("Cost", format!("${cost}, disks and traffic not counted"));
+    }
+}
+
 fn agent(status: &SporeInstanceStatus, facts: &mut Facts, now: Timestamp) {
     let Some(agent) = &status.agent else { return };
     let mut text = format!(
@@ -363,6 +381,8 @@ mod tests {
             "instance": {"id": "i-0123", "state": "running", "type": "g5.xlarge", "zone": "us-east-1a",
                 "imageId": "ami-1", "publicIP": "1.2.3.4", "privateIP": "10.0.0.1", "launchedAt": "2026-11-21T09:00:00Z"},
             "workload": {"phase": "Running", "startedAt": "2026-11-21T09:01:00Z"},
+            "price": {"perHour": "1.006", "market": "OnDemand", "source": "AWS Price List", "asOf": "2026-11-21T08:59:00Z"},
+            "cost": {"accrued": "0.1", "asOf": "2026-11-21T09:05:00Z", "runningSince": "2026-11-21T09:00:00Z"},
             "agent": {"version": "0.1.0", "reportedAt": "2026-11-21T09:55:00Z", "armedDeadline": "2026-11-21T17:00:00Z"},
             "conditions": [condition("AgentReady", "True", "Reporting", "spored 0.1.0"), condition("Ready", "True", "Running", "it runs")],
         }));
@@ -390,6 +410,8 @@ mod tests {
         Deadline:   2026-11-21T18:00:00Z (in 8h)
         Idle:       for 10m, stopped after 30m
         Next end:   stopped in 20m because it does nothing then
+        Price:      $1.006 an hour (AWS Price List, 2026-11-21T08:59:00Z)
+        Cost:       $1.006, disks and traffic not counted
         Agent:      spored 0.1.0, last wrote 5m ago, still set for 2026-11-21T17:00:00Z
 
         Conditions:
@@ -426,6 +448,16 @@ mod tests {
             text.ends_with("\nEvents: not shown: not allowed\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_price_that_is_not_known_is_said_to_be_so() {
+        let priced = tests::spore(json!({
+            "price": {"market": "OnDemand", "unknown": "GetProducts in us-east-1: not allowed"},
+        }));
+        let text = spore(&priced, Ok(&[]), now());
+        let line = "Price:      unknown: GetProducts in us-east-1: not allowed\n";
+        assert!(text.contains(line) && !text.contains("Cost:"), "{text}");
     }
 
     #[test]

@@ -2,8 +2,7 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 use kube::ResourceExt;
-use serde_json::Value;
-use spore_crds::{GroupState, GroupStatus, conditions};
+use spore_crds::{GroupCost, GroupState, GroupStatus, conditions};
 
 use crate::{
     group::{Group, counted},
@@ -15,27 +14,17 @@ use crate::{
     },
 };
 
-/// What is told beside the object itself.
-#[derive(Debug, Default)]
-pub(crate) struct Beside {
-    /// What it has cost, if that is known.
-    pub(crate) cost: Option<String>,
-    /// The table of its members, if it is to be shown.
-    pub(crate) members: String,
-}
-
-/// An array or a sweep as text.
+/// An array or a sweep as text; `members` is its table of members, if it is to be shown.
 pub(crate) fn page<G: Group>(
     group: &G,
-    beside: &Beside,
+    members: &str,
     events: Result<&[Happened], &str>,
     now: Timestamp,
     zone: &TimeZone,
 ) -> String {
     let nothing = GroupStatus::default();
     let status = group.status().unwrap_or(&nothing);
-    let Beside { cost, members } = beside;
-    let mut text = head(group, status, cost.as_deref(), now, zone);
+    let mut text = head(group, status, now, zone);
     text.push_str(&counts(status));
     text.push_str(&failures(status, now));
     text.push_str(members);
@@ -45,13 +34,7 @@ pub(crate) fn page<G: Group>(
 }
 
 /// `Label: text`, a line each, as people and scripts know it.
-fn head<G: Group>(
-    group: &G,
-    status: &GroupStatus,
-    cost: Option<&str>,
-    now: Timestamp,
-    zone: &TimeZone,
-) -> String {
+fn head<G: Group>(group: &G, status: &GroupStatus, now: Timestamp, zone: &TimeZone) -> String {
     let mut text = String::new();
     let mut say = |label: &str, what: &str| text.push_str(&format!("{label}: {what}\n"));
     say(
@@ -85,8 +68,8 @@ fn head<G: Group>(
     {
         say("Est. Completion", &time::local(at, now, zone));
     }
-    if let Some(cost) = cost {
-        say("Cost", cost);
+    if let Some(known) = &status.cost {
+        say("Cost", &cost(known));
     }
     say("Asked for", &group.asked_for());
     if let Some(created) = group.creation_timestamp() {
@@ -120,21 +103,20 @@ fn head<G: Group>(
     text
 }
 
-/// What an object as stored says of its cost: `$1.24 so far, $0.40 an hour`.
-pub(crate) fn cost(stored: &Value) -> Option<String> {
-    let cost = stored.pointer("/status/cost")?;
-    let mut text = format!("${} so far", cost["accrued"].as_str()?);
-    if let Some(rate) = cost["perHour"].as_str() {
-        text.push_str(&format!(", ${rate} an hour"));
+/// What the members have cost: `$1.24 so far, $0.4 an hour`.
+fn cost(cost: &GroupCost) -> String {
+    let mut text = format!("${} so far", cost.accrued);
+    if !cost.per_hour.is_zero() {
+        text.push_str(&format!(", ${} an hour", cost.per_hour));
     }
-    match cost["unpriced"].as_u64() {
-        None | Some(0) => {}
-        Some(1) => text.push_str(", without 1 instance whose price is not known"),
-        Some(many) => text.push_str(&format!(
+    match cost.unpriced {
+        0 => {}
+        1 => text.push_str(", without 1 instance whose price is not known"),
+        many => text.push_str(&format!(
             ", without {many} instances whose price is not known"
         )),
     }
-    Some(text)
+    text
 }
 
 /// The state in capitals, as sweeps' scripts have always read it.
@@ -350,18 +332,13 @@ mod tests {
             "active": 5, "activeIndexes": "15-19", "succeeded": 14, "succeededIndexes": "0-13",
             "failed": 1, "failedIndexes": "14", "reasons": {"WorkloadFailed": 1},
             "estimatedCompletion": "2026-11-21T23:45:00Z",
+            "cost": {"accrued": "1.24", "perHour": "0.4", "unpriced": 1, "asOf": "2026-11-21T22:20:00Z"},
             "conditions": [condition("Ready", "False", "Running", "5 of 50 rows run")],
             "failures": [{"index": 14, "attempt": 1, "reason": "WorkloadFailed",
                 "message": "the workload failed with exit code 3", "at": "2026-11-21T22:20:00Z"}],
         }));
         let zone = TimeZone::get("America/Los_Angeles").unwrap();
-        let stored =
-            json!({"status": {"cost": {"accrued": "1.24", "perHour": "0.4", "unpriced": 1}}});
-        let beside = Beside {
-            cost: cost(&stored),
-            ..Beside::default()
-        };
-        insta::assert_snapshot!(page(&running, &beside, Ok(&[]), now(), &zone), @"
+        insta::assert_snapshot!(page(&running, "", Ok(&[]), now(), &zone), @"
         Sweep: hyper
         Namespace: lab
         Status: RUNNING
@@ -394,13 +371,6 @@ mod tests {
 
         Events: none
         ");
-    }
-
-    #[test]
-    fn what_is_not_known_of_the_cost_is_not_told() {
-        assert_eq!(cost(&json!({"status": {}})), None);
-        let known = json!({"status": {"cost": {"accrued": "3"}}});
-        assert_eq!(cost(&known).as_deref(), Some("$3 so far"));
     }
 
     #[test]

@@ -31,7 +31,7 @@ impl TableFormat {
 }
 
 /// The columns that every table has, in their order.
-const COLUMNS: [&str; 13] = [
+const COLUMNS: [&str; 14] = [
     "index",
     "name",
     "state",
@@ -45,6 +45,7 @@ const COLUMNS: [&str; 13] = [
     "finishedAt",
     "durationSeconds",
     "location",
+    "cost",
 ];
 
 /// The table as text. With a metric, its values are a column of their own.
@@ -80,6 +81,7 @@ fn fixed(entry: &Entry) -> [Value; COLUMNS.len()] {
         json!(time(entry.finished_at)),
         json!(entry.seconds()),
         json!(entry.location),
+        json!(entry.cost),
     ]
 }
 

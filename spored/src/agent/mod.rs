@@ -42,6 +42,10 @@ pub(crate) enum Event {
     Idle(Option<Idleness>),
     /// The completion file appeared.
     Completed(Completion),
+    /// The workload finds all that it must find: what it is in its array or sweep.
+    Prepared,
+    /// It never will, and why.
+    Unpreparable(String),
     /// The workload was begun.
     WorkloadStarted(Timestamp),
     /// The workload is over.
@@ -98,6 +102,8 @@ pub(crate) struct Agent {
     /// `None` if the configuration cannot be read; then only a deadline from the tags is enforced.
     policy: Option<Policy>,
     has_command: bool,
+    /// Whether the workload would find all that it must find.
+    prepared: bool,
     began: Timestamp,
     memory: Memory,
     saved: Memory,
@@ -122,6 +128,7 @@ impl Agent {
         let mut agent = Self::bare(memory, now);
         agent.policy = Some(config.policy());
         agent.has_command = !config.command.is_empty();
+        agent.prepared = config.members.is_none();
         agent.workload = workload;
         agent.hear_deadline(config.deadline);
         agent
@@ -148,6 +155,7 @@ impl Agent {
         Self {
             policy: None,
             has_command: false,
+            prepared: true,
             began: now,
             saved: memory.clone(),
             workload: Found::Nothing,
@@ -172,6 +180,8 @@ impl Agent {
             Event::Completed(completion) => {
                 self.memory.completion.get_or_insert(completion);
             }
+            Event::Prepared => self.prepared = true,
+            Event::Unpreparable(why) => self.trouble = Some(why),
             Event::WorkloadStarted(at) => self.workload = Found::Running(at),
             Event::WorkloadEnded(exit) => {
                 // It may have been done by itself and only be heard of late.
@@ -247,7 +257,7 @@ impl Agent {
         let asked = self
             .asked_to_start
             .is_some_and(|at| now < TRY_AGAIN.after(at));
-        if self.has_command && self.workload == Found::Nothing && !asked {
+        if self.has_command && self.prepared && self.workload == Found::Nothing && !asked {
             self.asked_to_start = Some(now);
             effects.push(Effect::StartWorkload);
         }
@@ -329,7 +339,8 @@ impl Agent {
             Stage::Ending { .. } => self.may_act(now),
             Stage::LettingGo => true,
             Stage::Live => {
-                let begun = !self.has_command || self.workload != Found::Nothing;
+                let begun =
+                    !self.has_command || self.workload != Found::Nothing || self.trouble.is_some();
                 (begun && self.arming.is_settled())
                     || FIRST_REPORT_PATIENCE.after(self.began) <= now
             }

@@ -1,5 +1,7 @@
 //! Lives of an instance, told as events and times.
 
+mod member;
+
 use proptest::prelude::*;
 use spore_core::{
     agent_config::{Idle, OnComplete, VERSION},

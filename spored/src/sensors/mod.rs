@@ -3,4 +3,6 @@
 pub(crate) mod completion;
 pub(crate) mod deadline;
 pub(crate) mod idle;
+pub(crate) mod member;
+pub(crate) mod peers;
 pub(crate) mod spot;

@@ -99,7 +99,14 @@ mod tests {
             .spawn()
             .unwrap();
         let pid = i32::try_from(child.id()).unwrap();
-        let found = below(own(), "sleep");
+        // The kernel lets us go on before the program has its arguments.
+        let found = (0..500)
+            .map(|_| {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+                below(own(), "sleep")
+            })
+            .find(|found| found.contains(&pid))
+            .unwrap_or_default();
         let elsewhere = below(pid, "sleep");
         child.kill().unwrap();
         child.wait().unwrap();

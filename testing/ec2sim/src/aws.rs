@@ -37,6 +37,7 @@ fn protocol_of(service: &str) -> Service {
         "sts" => Service::Sts,
         "iam" => Service::Iam,
         "ssm" => Service::Ssm,
+        "pricing" => Service::Pricing,
         _ => Service::Ec2,
     }
 }
@@ -261,7 +262,7 @@ fn query_namespace(service: Service) -> &'static str {
     match service {
         Service::Iam => "https://iam.amazonaws.com/doc/2010-05-08/",
         Service::Sts => "https://sts.amazonaws.com/doc/2011-06-15/",
-        Service::Ec2 | Service::Ssm => EC2_NAMESPACE,
+        Service::Ec2 | Service::Ssm | Service::Pricing => EC2_NAMESPACE,
     }
 }
 
@@ -291,7 +292,7 @@ fn accept(call: &Call, answer: Answer, request_id: &str) -> Reply {
 
 fn refuse(service: Service, error: &ApiError, request_id: &str) -> Reply {
     match service {
-        Service::Ssm => {
+        Service::Ssm | Service::Pricing => {
             let body = serde_json::json!({ "__type": error.code, "message": error.message });
             reply(error.status, "application/x-amz-json-1.1", body.to_string())
         }

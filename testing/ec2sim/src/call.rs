@@ -24,6 +24,8 @@ pub(crate) enum Service {
     Iam,
     /// SSM.
     Ssm,
+    /// The Price List.
+    Pricing,
 }
 
 /// Where a request says it comes from and goes to.
@@ -130,6 +132,7 @@ impl Call {
             "sts" => Service::Sts,
             "iam" => Service::Iam,
             "ssm" => Service::Ssm,
+            "pricing" => Service::Pricing,
             other => {
                 tracing::error!(service = other, "call to a service that is not modelled");
                 let message = format!("The service {other} is not modelled by this stand-in");
@@ -143,17 +146,19 @@ impl Call {
             );
             return Err(ApiError::new("AuthFailure", message));
         }
-        let (action, params) = if service == Service::Ssm {
-            json_call(headers, body)?
-        } else {
-            let form = if body.is_empty() {
-                query.as_bytes()
-            } else {
-                body
-            };
-            let params = Params::parse(form);
-            let _ = params.get("Version").map(Params::value);
-            (params.need("Action")?.to_owned(), params)
+        let (action, params) = match service {
+            Service::Ssm => json_call("AmazonSSM", headers, body)?,
+            Service::Pricing => json_call("AWSPriceListService", headers, body)?,
+            Service::Ec2 | Service::Sts | Service::Iam => {
+                let form = if body.is_empty() {
+                    query.as_bytes()
+                } else {
+                    body
+                };
+                let params = Params::parse(form);
+                let _ = params.get("Version").map(Params::value);
+                (params.need("Action")?.to_owned(), params)
+            }
         };
         Ok(Self {
             service,
@@ -173,18 +178,22 @@ impl Call {
     }
 }
 
-/// A JSON 1.1 call, its document flattened into the form of a query.
-fn json_call(headers: &HeaderMap, body: &[u8]) -> ApiResult<(String, Params)> {
-    let target = headers
+/// A JSON 1.1 call, its document flattened into the form of a query. `target` is the service's name
+/// in `X-Amz-Target`.
+fn json_call(target: &str, headers: &HeaderMap, body: &[u8]) -> ApiResult<(String, Params)> {
+    let named = headers
         .get("x-amz-target")
         .and_then(|value| value.to_str().ok())
         .unwrap_or("");
-    let action = target.strip_prefix("AmazonSSM.").ok_or_else(|| {
-        ApiError::new(
-            "InvalidAction",
-            format!("X-Amz-Target '{target}' is not of AmazonSSM"),
-        )
-    })?;
+    let action = named
+        .strip_prefix(target)
+        .and_then(|rest| rest.strip_prefix('.'))
+        .ok_or_else(|| {
+            ApiError::new(
+                "InvalidAction",
+                format!("X-Amz-Target '{named}' is not of {target}"),
+            )
+        })?;
     let document: serde_json::Value = serde_json::from_slice(body)
         .map_err(|error| ApiError::new("SerializationException", error.to_string()))?;
     let mut pairs = Vec::new();

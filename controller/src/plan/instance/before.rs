@@ -1,7 +1,7 @@
 //! Before the launch: deciding what EC2 will be asked.
 
-use spore_core::duration::Duration;
-use spore_crds::{Launch, LaunchPlan, Market};
+use spore_core::{duration::Duration, tags::Kind};
+use spore_crds::{Launch, LaunchPlan};
 
 use super::Planner;
 use crate::{
@@ -11,18 +11,23 @@ use crate::{
         launch::{self, Resolution},
         stage::{self, Stage, Waiting},
     },
+    world::parent,
 };
 
 impl Planner<'_> {
     pub(super) fn before_launch(&mut self) -> Option<Stage> {
-        if let Some(instance) = self
-            .view
-            .instances
-            .iter()
-            .min_by_key(|i| i.launched_at)
-            .cloned()
-        {
+        if let Some(instance) = self.own_instance() {
             return Some(self.adopt(&instance));
+        }
+        if self.spore.spec.member.is_some() {
+            if parent(self.spore).is_none() {
+                return Some(Stage::Stalled {
+                    reason: "NotAMember",
+                    message: "no array or sweep controls it, and spec.member is only for members: delete it, and create it without spec.member".into(),
+                });
+            }
+            // Its array or sweep launches it, and wakes it when there is something to see.
+            return Some(Stage::Waiting(Waiting::Group));
         }
         let region = launch::region(&self.spore.spec, self.settings).to_owned();
         if self.settings.regions.contains(&region) && self.view.region.lists.is_empty() {
@@ -56,13 +61,19 @@ impl Planner<'_> {
 
     fn decide_launch(&mut self) -> Stage {
         let attempt = self.status.attempts + 1;
-        let resolution = launch::resolve(
-            self.spore,
+        let metadata = &self.spore.metadata;
+        let subject = launch::Subject {
+            spec: &self.spore.spec,
+            kind: Kind::SporeInstance,
+            uid: metadata.uid.as_deref().unwrap_or_default(),
+            owner: launch::owner(metadata),
             attempt,
-            self.view.facts,
-            self.settings,
-            self.now,
-        );
+            batch: 0,
+            members: None,
+            zone: None,
+            latest: None,
+        };
+        let resolution = launch::resolve(&subject, self.view.facts, self.settings, self.now);
         match resolution {
             Resolution::Need(facts) => {
                 self.actions.extend(facts.into_iter().map(Action::Learn));
@@ -74,15 +85,28 @@ impl Planner<'_> {
                 stage::after_failure(&error, until)
             }
             Resolution::Impossible { reason, message } => Stage::Stalled { reason, message },
-            Resolution::Ready(launch) => {
+            Resolution::Ready(resolved) => {
+                let launch = resolved.launch(attempt);
                 self.status.attempts = attempt;
                 self.keep_deadline(&launch);
-                self.status.launch = Some(*launch);
+                self.status.launch = Some(launch);
                 // Not called in this pass: the intent must be stored first.
                 self.wake_at(self.now);
                 Stage::Waiting(Waiting::Call)
             }
         }
+    }
+
+    /// The instance that is this spore's, if EC2 shows one. A member has those of its own attempt.
+    fn own_instance(&self) -> Option<Instance> {
+        let attempt = self.spore.spec.member.as_ref().map(|member| member.attempt);
+        let own = |instance: &&Instance| {
+            attempt.is_none_or(|attempt| instance.identity.attempt == attempt)
+        };
+        let instances = self.view.instances.iter().filter(own);
+        instances
+            .min_by_key(|instance| instance.launched_at)
+            .cloned()
     }
 
     /// An instance of ours that the status knows nothing of, after a restored backup for example: it
@@ -99,7 +123,7 @@ impl Planner<'_> {
                 instance_type: instance.instance_type.clone(),
                 image_id: instance.image_id.clone().unwrap_or_default(),
                 root_device: String::new(),
-                market: Market::default(),
+                market: instance.market,
                 zone: None,
                 subnet_id: None,
                 security_group_ids: Vec::new(),
@@ -114,6 +138,10 @@ impl Planner<'_> {
         self.status.attempts = self.status.attempts.max(instance.identity.attempt);
         self.keep_deadline(&launch);
         self.status.launch = Some(launch);
+        if self.spore.spec.member.is_some() {
+            // Nothing special: that is how every member comes to its instance.
+            return self.with_instance(instance);
+        }
         self.note(
             false,
             "Adopted",

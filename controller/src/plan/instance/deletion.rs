@@ -50,10 +50,20 @@ impl Planner<'_> {
         (Some(Stage::Terminating), hold)
     }
 
+    /// A member exists since its instance was launched, but the status may not tell yet which it is:
+    /// then EC2's lists do.
+    fn member_may_appear(&mut self) -> bool {
+        let unlisted = self.spore.spec.member.is_some() && self.view.region.lists.is_empty();
+        if unlisted {
+            self.look_again();
+        }
+        unlisted
+    }
+
     /// Whether an instance that EC2 does not show may still exist.
     fn may_appear(&mut self) -> bool {
         let Some(launch) = self.status.launch.clone() else {
-            return false;
+            return self.member_may_appear();
         };
         if self.finished() {
             return false;

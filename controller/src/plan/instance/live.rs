@@ -7,7 +7,7 @@ use spore_core::{
 };
 use spore_crds::{AgentStatus, InstanceStatus, WorkloadStatus};
 
-use super::Planner;
+use super::{Planner, money::Run};
 use crate::{
     cloud::{Instance, InstanceState},
     plan::{
@@ -160,6 +160,7 @@ impl Planner<'_> {
     /// Writes what EC2 and the agent say into the status.
     pub(super) fn record(&mut self, instance: &Instance) {
         self.confirm(&instance.id);
+        self.seen = Some(Run::of(instance));
         let before = self.status.instance.take().unwrap_or_default();
         self.status.instance = Some(InstanceStatus {
             id: instance.id.clone(),

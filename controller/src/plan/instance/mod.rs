@@ -13,6 +13,7 @@
 mod before;
 mod deletion;
 mod live;
+mod money;
 mod open;
 
 use jiff::Timestamp;
@@ -46,6 +47,7 @@ pub fn plan(spore: &SporeInstance, view: &View<'_>, settings: &Settings, now: Ti
         actions: Vec::new(),
         wake: None,
         trouble: None,
+        seen: None,
     };
     planner.status.observed_generation = spore.metadata.generation;
     let (stage, hold) = if spore.metadata.deletion_timestamp.is_some() {
@@ -64,6 +66,7 @@ pub fn plan(spore: &SporeInstance, view: &View<'_>, settings: &Settings, now: Ti
             now,
         );
     }
+    planner.tell_money();
     Plan {
         status: planner.status,
         hold,
@@ -82,6 +85,8 @@ struct Planner<'a> {
     wake: Option<Timestamp>,
     /// What keeps an action from being carried out.
     trouble: Option<String>,
+    /// When the instance that EC2 shows was started last, and when its agent says that it ended.
+    seen: Option<money::Run>,
 }
 
 /// What is known of the launch in the status.
@@ -273,6 +278,10 @@ impl Planner<'_> {
     }
 
     fn note(&mut self, warning: bool, reason: &'static str, action: &'static str, message: String) {
+        // The usual course of a thousand members is told by their array or sweep.
+        if self.spore.spec.member.is_some() && !warning {
+            return;
+        }
         self.actions.push(Action::Note(Note {
             warning,
             reason,

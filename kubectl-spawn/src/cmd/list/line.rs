@@ -15,7 +15,7 @@ use spore_crds::{SporeInstance, State, conditions};
 
 use super::{
     ListArgs,
-    spores::{region, state, state_word},
+    spores::{cost, region, state, state_word},
 };
 use crate::{client::Cluster, error::Error, kind::Kind, print::time};
 
@@ -43,6 +43,8 @@ pub(crate) struct Line {
     pub(super) region: Option<String>,
     pub(super) public_ip: Option<String>,
     pub(super) image: Option<String>,
+    /// What it has cost until now.
+    pub(super) cost: Option<String>,
     /// Why it ended, if it has.
     pub(super) ended: Option<String>,
 }
@@ -52,6 +54,7 @@ impl Line {
     pub(crate) fn of(spore: &SporeInstance, now: Timestamp) -> Self {
         let status = spore.status.clone().unwrap_or_default();
         let ready = conditions::get(&status.conditions, conditions::READY);
+        let cost = cost(&status, now).map(|cost| format!("${cost}"));
         let instance = status.instance.unwrap_or_default();
         let ended = status.ended.map(|ended| ended.reason);
         Self {
@@ -73,6 +76,7 @@ impl Line {
             region: region(spore),
             public_ip: instance.public_ip,
             image: instance.image_id,
+            cost,
             ended,
         }
     }

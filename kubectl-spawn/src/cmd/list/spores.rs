@@ -1,6 +1,8 @@
 //! Spores as lines of a table.
 
-use spore_crds::{SporeInstance, State};
+use jiff::Timestamp;
+use spore_core::money::Usd;
+use spore_crds::{SporeInstance, SporeInstanceStatus, State};
 
 use super::line::Line;
 use crate::print::table::Table;
@@ -38,6 +40,12 @@ pub(crate) fn region(spore: &SporeInstance) -> Option<String> {
         .or_else(|| spore.spec.region.clone())
 }
 
+/// What a spore's instance has cost until `now`, if its price is known.
+pub(crate) fn cost(status: &SporeInstanceStatus, now: Timestamp) -> Option<Usd> {
+    let per_hour = status.price.as_ref()?.per_hour?;
+    Some(status.cost.as_ref()?.at(per_hour, now))
+}
+
 /// One word for where a spore is.
 pub(crate) fn state_word(spore: &SporeInstance) -> Option<String> {
     let state = spore.status.as_ref().and_then(|status| status.state);
@@ -64,7 +72,7 @@ pub(crate) fn render(lines: &[Line], everywhere: bool, wide: bool) -> String {
         "READY", "STATE", "TYPE", "MARKET", "ZONE", "WORKLOAD", "TTL-LEFT", "AGE",
     ]);
     if wide {
-        columns.extend(["INSTANCE", "REGION", "PUBLIC-IP", "AMI", "ENDED"]);
+        columns.extend(["INSTANCE", "REGION", "PUBLIC-IP", "AMI", "COST", "ENDED"]);
     }
     let mut table = Table::new(&columns);
     for line in lines {
@@ -93,6 +101,7 @@ pub(crate) fn render(lines: &[Line], everywhere: bool, wide: bool) -> String {
                 line.region,
                 line.public_ip,
                 line.image,
+                line.cost,
                 line.ended,
             ]);
         }
@@ -103,7 +112,6 @@ pub(crate) fn render(lines: &[Line], everywhere: bool, wide: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
     use serde_json::json;
 
     use super::*;
@@ -124,6 +132,8 @@ mod tests {
             "deadline": "2026-11-21T13:20:00Z",
             "workload": {"phase": "Running"},
             "instance": {"id": "i-0123", "zone": "us-east-1a", "publicIP": "1.2.3.4", "imageId": "ami-1"},
+            "price": {"perHour": "1.006", "market": "OnDemand"},
+            "cost": {"accrued": "0.1", "asOf": "2026-11-21T09:55:00Z", "runningSince": "2026-11-21T09:30:00Z"},
         }));
         let created = "2026-11-21T09:54:30Z".parse::<Timestamp>().unwrap();
         spore.metadata.creation_timestamp = Some(

@@ -13,6 +13,7 @@ mod faults;
 mod input;
 mod launch;
 mod locks;
+mod money;
 mod plugin;
 mod request;
 mod rows;

@@ -14,6 +14,7 @@ mod lifecycle;
 mod listing;
 mod network;
 mod placement;
+mod pricing;
 pub(crate) mod replay;
 mod reservations;
 mod run_instances;
@@ -118,6 +119,7 @@ pub(crate) fn dispatch(ctx: &mut Ctx<'_>) -> ApiResult<Answer> {
         Service::Sts => sts::dispatch(ctx).map(Answer::Xml),
         Service::Iam => iam::dispatch(ctx).map(Answer::Xml),
         Service::Ssm => ssm::dispatch(ctx).map(Answer::Json),
+        Service::Pricing => pricing::dispatch(ctx).map(Answer::Json),
     }
 }
 

@@ -257,11 +257,15 @@ impl Sim {
 
     /// An SSM call: status and document.
     pub(crate) async fn ssm(&self, action: &str, body: Value) -> (u16, Value) {
-        let authorization = self.authorization("ssm");
-        let target = format!("AmazonSSM.{action}");
+        self.json("ssm", &format!("AmazonSSM.{action}"), body).await
+    }
+
+    /// A JSON 1.1 call of a service.
+    pub(crate) async fn json(&self, service: &str, target: &str, body: Value) -> (u16, Value) {
+        let authorization = self.authorization(service);
         let headers = [
             ("Authorization", authorization.as_str()),
-            ("X-Amz-Target", &target),
+            ("X-Amz-Target", target),
         ];
         let reply = self
             .http("POST", "/", &headers, body.to_string().as_bytes())

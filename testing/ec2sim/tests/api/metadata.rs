@@ -150,6 +150,31 @@ async fn tags_are_shown_only_when_enabled_and_as_they_are_now() {
 }
 
 #[tokio::test]
+async fn every_instance_of_a_call_has_its_index_and_sees_tags_that_all_are_given_at_once() {
+    let sim = Sim::start().await;
+    let shown = [("MetadataOptions.InstanceMetadataTags", "enabled")];
+    let ids = sim.run(3, &shown).await;
+    let long = "x".repeat(256);
+    let mut tags = vec![
+        ("Tag.1.Key", "spawn:peers"),
+        ("Tag.1.Value", "1:2:3:4"),
+        ("Tag.2.Key", "spawn:peers-0"),
+        ("Tag.2.Value", &long),
+    ];
+    let places = ["ResourceId.1", "ResourceId.2", "ResourceId.3"];
+    tags.extend(places.into_iter().zip(ids.iter().map(String::as_str)));
+    sim.ok("CreateTags", &tags).await;
+    for (slot, id) in ids.iter().enumerate() {
+        let metadata = Metadata::open(&sim, id).await;
+        let read = async |path: &str| metadata.read(&format!("meta-data/{path}")).await;
+        assert_eq!(read("instance-id").await, *id);
+        assert_eq!(read("ami-launch-index").await, slot.to_string());
+        assert_eq!(read("tags/instance/spawn:peers").await, "1:2:3:4");
+        assert_eq!(read("tags/instance/spawn:peers-0").await, long);
+    }
+}
+
+#[tokio::test]
 async fn a_spot_notice_appears_before_the_interruption() {
     let sim = Sim::start().await;
     let spot = [("InstanceMarketOptions.MarketType", "spot")];

@@ -1,4 +1,4 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::client::{Sim, quick};
 use ec2sim::config::Config;
@@ -58,6 +58,71 @@ async fn parameters_are_read_and_written() {
         .ssm("GetParametersByPath", json!({ "Path": "/mine" }))
         .await;
     assert_eq!(below["Parameters"][0]["Name"], "/mine/a");
+}
+
+/// The prices of a type on demand: one for each product that passes the filters.
+async fn prices(sim: &Sim, filters: &[(&str, &str)]) -> Vec<String> {
+    let filters: Vec<Value> = filters
+        .iter()
+        .map(|(field, value)| json!({ "Type": "TERM_MATCH", "Field": field, "Value": value }))
+        .collect();
+    let body = json!({ "ServiceCode": "AmazonEC2", "Filters": filters });
+    let target = "AWSPriceListService.GetProducts";
+    let (status, answer) = sim.json("pricing", target, body).await;
+    assert_eq!(status, 200, "{answer}");
+    let products = answer["PriceList"].as_array().expect("a list");
+    let price = |product: &Value| {
+        let text = product.as_str().expect("a document in a string");
+        let document: Value = serde_json::from_str(text).expect("JSON");
+        let sku = document["product"]["sku"].as_str().expect("a SKU");
+        let term = &document["terms"]["OnDemand"][format!("{sku}.JRTCKXETXF")];
+        let rate = &term["priceDimensions"][format!("{sku}.JRTCKXETXF.6YS6EN2CT7")];
+        assert_eq!(rate["unit"], "Hrs");
+        rate["pricePerUnit"]["USD"]
+            .as_str()
+            .expect("a price")
+            .to_owned()
+    };
+    products.iter().map(price).collect()
+}
+
+#[tokio::test]
+async fn the_price_list_has_a_product_for_each_way_to_buy_a_type() {
+    let sim = Sim::start().await;
+    let one = [
+        ("instanceType", "t3.micro"),
+        ("regionCode", "us-east-1"),
+        ("operatingSystem", "Linux"),
+        ("tenancy", "Shared"),
+        ("preInstalledSw", "NA"),
+        ("capacitystatus", "Used"),
+    ];
+    assert_eq!(prices(&sim, &one).await, ["0.0104000000"]);
+    for forgotten in 1..one.len() {
+        let mut filters = one.to_vec();
+        filters.remove(forgotten);
+        assert!(prices(&sim, &filters).await.len() > 1, "{forgotten}");
+    }
+    let elsewhere = [
+        one[0],
+        ("regionCode", "eu-west-1"),
+        one[2],
+        one[3],
+        one[4],
+        one[5],
+    ];
+    assert_eq!(prices(&sim, &elsewhere).await, ["0.0124800000"]);
+    assert!(
+        prices(&sim, &[("instanceType", "t3.none")])
+            .await
+            .is_empty()
+    );
+    let nowhere = sim.in_region("eu-west-1");
+    let body = json!({ "ServiceCode": "AmazonEC2" });
+    let (status, _) = nowhere
+        .json("pricing", "AWSPriceListService.GetProducts", body)
+        .await;
+    assert_eq!(status, 400, "most regions have no Price List");
 }
 
 #[tokio::test]

@@ -67,7 +67,8 @@ async fn every_verb_and_flag_of_our_programs_that_docs_name_exists() {
     let told = all.into_iter().filter(|verb| verbs.contains(*verb));
     assert_eq!(told.count(), all.len(), "only {verbs:?} are told of");
     let verbs = verbs_named("spored", "spored ").await;
-    assert_eq!(verbs, ["complete", "status"].map(str::to_owned).into());
+    let all = ["complete", "status", "wait-peers"];
+    assert_eq!(verbs, all.map(str::to_owned).into());
 
     let launch = help("kubectl-spawn", &["launch"]).await;
     let table = Page::read("docs/kubectl-spawn.md").first_column("## Launch");

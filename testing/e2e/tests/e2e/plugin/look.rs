@@ -194,11 +194,12 @@ async fn a12_list_prints_json_yaml_names_and_tables() {
     let rows = wide.lines().map(cells).collect::<Vec<_>>();
     assert_eq!(
         rows[0][9..].join(" "),
-        "INSTANCE REGION PUBLIC-IP AMI ENDED"
+        "INSTANCE REGION PUBLIC-IP AMI COST ENDED"
     );
     let instance = instance_of(&world, "one").await;
     assert_eq!(rows[1][9..11], [&instance.id, "us-east-1"]);
-    assert_eq!(rows[1][12..], [&instance.image_id, "-"]);
+    assert_eq!(rows[1][12], instance.image_id);
+    assert_eq!(rows[1][14..], ["-"], "{wide}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

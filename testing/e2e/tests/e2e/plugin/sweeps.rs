@@ -193,7 +193,13 @@ async fn many_rows_lie_in_a_config_map_that_goes_with_the_sweep() {
     assert_eq!(Some(&owners[0].uid), sweep.metadata.uid.as_ref());
     let table = spawned(&world, "sweep status large -o csv").await;
     assert_eq!(table.lines().count(), 30_001);
-    assert!(table.lines().next().unwrap().ends_with("location,text"));
+    assert!(
+        table
+            .lines()
+            .next()
+            .unwrap()
+            .ends_with("location,cost,text")
+    );
 
     // A sweep that cannot be created leaves no rows behind.
     maps.delete("large-rows", &kube::api::DeleteParams::default())
@@ -262,18 +268,18 @@ async fn a20_a_sweep_tells_how_far_it_has_come_and_how_each_row_ended() {
     assert_eq!(
         lines[0],
         "index,name,state,attempts,succeeded,reason,exitCode,message,instanceId,startedAt,\
-         finishedAt,durationSeconds,location,alpha"
+         finishedAt,durationSeconds,location,cost,alpha"
     );
     assert_eq!(
         lines[1],
         "0,model-alpha-0.1,Succeeded,1,true,Completed,0,\"{\"\"loss\"\": 0.25}\",i-0a,\
-         2026-11-21T10:00:00Z,2026-11-21T10:01:30Z,90,s3://results/0,0.1"
+         2026-11-21T10:00:00Z,2026-11-21T10:01:30Z,90,s3://results/0,,0.1"
     );
     assert!(
         lines[2].starts_with("1,model-alpha-0.2,Pending,1,"),
         "{csv}"
     );
-    assert_eq!(lines[3], "2,model-alpha-0.3,Pending,0,,,,,,,,,,0.3");
+    assert_eq!(lines[3], "2,model-alpha-0.3,Pending,0,,,,,,,,,,,0.3");
     let json: Value =
         serde_json::from_str(&spawned(&world, "sweep status hyper -o json").await).unwrap();
     assert_eq!(json[0]["parameters"], json!({"alpha": 0.1}));

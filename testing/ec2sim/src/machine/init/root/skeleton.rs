@@ -166,6 +166,8 @@ fn configuration(root: &Path, boot: &Boot) -> Result<(), SetupError> {
         ("shells", "/bin/sh\n/bin/bash\n".to_owned(), 0o644),
         ("sudoers", SUDOERS.to_owned(), 0o440),
         ("nsswitch.conf", NSSWITCH.to_owned(), 0o644),
+        // As AL2023, Debian and Ubuntu have it: a name has all addresses that the hosts file gives it.
+        ("host.conf", "multi on\n".to_owned(), 0o644),
         ("profile", PROFILE.to_owned(), 0o644),
         ("environment", for_logins, 0o644),
         ("fstab", String::new(), 0o644),

@@ -1,0 +1,336 @@
+//! Launch calls that are decided: following each until every member that EC2 gave exists.
+
+use spore_core::duration::Duration;
+use spore_crds::{Batch, FailureReason};
+
+use super::{GroupAction, Planner, outcome::Outcome};
+use crate::{
+    cloud::{Class, CloudError},
+    plan::{LaunchOutcome, LaunchRecord, launch},
+};
+
+/// How long a launch of a predecessor may be replayed; see `plan/instance/open.rs`.
+const REPLAY_WINDOW: Duration = Duration::from_secs(12 * 3_600);
+
+/// Objects made in one pass: few enough that the next launch call does not wait for them.
+const OBJECTS_AT_ONCE: usize = 64;
+
+impl Planner<'_> {
+    /// Follows every open launch call.
+    pub(super) fn follow_batches(&mut self) {
+        let mut made = 0;
+        for batch in std::mem::take(&mut self.status.batches) {
+            let token = batch.token.clone();
+            let kept = match batch.placed {
+                Some(_) => self.placed(batch, &mut made),
+                None if self.must_not_launch() => self.withdraw(batch),
+                None => self.unplaced(batch),
+            };
+            match kept {
+                Some(batch) => self.status.batches.push(batch),
+                None => self.actions.push(GroupAction::Forget { token }),
+            }
+        }
+    }
+
+    /// Whether nothing more may be launched.
+    fn must_not_launch(&self) -> bool {
+        self.status.ended.is_some()
+            || self.status.releasing
+            || self.group.cancel
+            || self.group.metadata.deletion_timestamp.is_some()
+    }
+
+    fn launch_record(&self, batch: &Batch) -> LaunchRecord {
+        // A launch that this process did not decide may have been called by a predecessor.
+        let known = self.view.launches.get(&batch.token);
+        known.cloned().unwrap_or_else(LaunchRecord::inherited)
+    }
+
+    fn unplaced(&mut self, batch: Batch) -> Option<Batch> {
+        let record = self.launch_record(&batch);
+        match &record.last {
+            Some(LaunchOutcome::Launched { instance_ids }) => {
+                let count = u32::try_from(instance_ids.len()).unwrap_or(u32::MAX);
+                self.place(batch, count)
+            }
+            Some(LaunchOutcome::Deferred { until }) if *until > self.now => {
+                self.wake_at(*until);
+                self.waiting = Some((
+                    "RateLimited",
+                    format!("EC2 admits no more launches for now; next call at {until}"),
+                ));
+                Some(batch)
+            }
+            Some(LaunchOutcome::Failed { error, at }) => {
+                let retry_at = at
+                    .checked_add(error.class.retry_after(record.calls))
+                    .unwrap_or(*at);
+                if matches!(
+                    error.class,
+                    Class::Unclear | Class::Throttle | Class::NotYetKnown
+                ) {
+                    self.waiting = Some((
+                        error.class.reason(),
+                        format!("{error}; {}; next try at {retry_at}", error.class.advice()),
+                    ));
+                    if retry_at <= self.now {
+                        return self.call(batch);
+                    }
+                    self.wake_at(retry_at);
+                    return Some(batch);
+                }
+                self.refused(batch, &record, error)
+            }
+            None | Some(LaunchOutcome::Deferred { .. }) => self.call(batch),
+        }
+    }
+
+    fn call(&mut self, batch: Batch) -> Option<Batch> {
+        let replayable = REPLAY_WINDOW.after(batch.decided_at) > self.now;
+        if batch.deadline <= self.now || !replayable {
+            return self.withdraw(batch);
+        }
+        self.actions
+            .push(GroupAction::Launch(Box::new(batch.clone())));
+        Some(batch)
+    }
+
+    /// EC2 gave the first `count` members; the others go back into the line.
+    fn place(&mut self, mut batch: Batch, count: u32) -> Option<Batch> {
+        let given = batch.members.first(count);
+        let missing = batch
+            .members
+            .iter()
+            .filter(|index| !given.contains(*index))
+            .collect::<Vec<_>>();
+        if !missing.is_empty() {
+            let message = format!(
+                "EC2 gave {count} of {} members; the others are launched as soon as they can be had",
+                batch.members.len()
+            );
+            self.note(true, "PartlyLaunched", "RunInstances", message);
+            let error = CloudError {
+                call: "RunInstances",
+                region: batch.plan.region.clone(),
+                class: Class::Capacity,
+                code: None,
+                message: format!("{count} of {} instances given", batch.members.len()),
+            };
+            self.back_off(&error);
+            for index in missing {
+                self.requeue(index, self.now);
+            }
+        } else if self.status.retry_at.is_none_or(|at| at <= self.now) {
+            self.status.refusals = 0;
+            self.status.retry_at = None;
+        }
+        let message = format!("EC2 gave members {given}");
+        self.note(false, "Launched", "RunInstances", message);
+        batch.members = given;
+        batch.placed = Some(count);
+        batch.plan.user_data = None;
+        batch.plan.tags.clear();
+        Some(batch)
+    }
+
+    /// EC2 refused. That is final for the token only if no earlier call may have taken effect.
+    fn refused(
+        &mut self,
+        batch: Batch,
+        record: &LaunchRecord,
+        error: &CloudError,
+    ) -> Option<Batch> {
+        let mismatch = error.code.as_deref() == Some("IdempotentParameterMismatch");
+        if (record.unclear || mismatch) && !self.is_absent(&batch, record) {
+            self.look_again();
+            self.waiting = Some((
+                "LaunchUnclear",
+                format!(
+                    "{error}; an earlier call may have launched members {}, which would show up in EC2's lists; they are not launched again until that is certain",
+                    batch.members
+                ),
+            ));
+            return Some(batch);
+        }
+        let message = format!("members {}: {error}", batch.members);
+        self.note(true, "LaunchFailed", "RunInstances", message);
+        if self.refuse_gang(&batch, error) {
+            return None;
+        }
+        if error.class == Class::Invalid && self.group.history.is_some() {
+            // What is wrong is wrong with these rows; others may be right.
+            let outcome = Outcome {
+                failure: Some(FailureReason::LaunchRefused),
+                exit_code: None,
+                message: error.to_string(),
+            };
+            for index in batch.members.iter() {
+                self.record(index, None, &outcome);
+            }
+            return None;
+        }
+        self.back_off(error);
+        for index in batch.members.iter() {
+            self.requeue(index, self.now);
+        }
+        None
+    }
+
+    /// Tries again later what EC2 refused.
+    pub(super) fn back_off(&mut self, error: &CloudError) {
+        self.status.refusals += 1;
+        let wait = error.class.retry_after(self.status.refusals);
+        let at = self.now.checked_add(wait).unwrap_or(self.now);
+        let at = launch::whole_second(at);
+        self.status.retry_at = Some(at);
+        self.tell_refusal(error, at);
+    }
+
+    /// Says of a refusal whether time heals it.
+    pub(super) fn tell_refusal(&mut self, error: &CloudError, at: jiff::Timestamp) {
+        let message = format!("{error}; {}; next try at {at}", error.class.advice());
+        if error.class.heals() {
+            self.waiting = Some((error.class.reason(), message));
+        } else {
+            self.stalled = Some((error.class.reason(), message));
+        }
+    }
+
+    fn is_absent(&self, batch: &Batch, record: &LaunchRecord) -> bool {
+        let asked = record
+            .called_at
+            .map_or(batch.decided_at, |at| at.max(batch.decided_at));
+        let mut instances = self.view.instances.iter();
+        let seen = instances.any(|i| i.client_token.as_deref() == Some(&batch.token));
+        !seen
+            && self
+                .region_view(&batch.plan.region)
+                .proves_absence(asked, self.settings.absence)
+    }
+
+    /// A launch that may not be called any more: whatever it made goes, and only when it is certain
+    /// that nothing more can come, the line is closed.
+    fn withdraw(&mut self, batch: Batch) -> Option<Batch> {
+        let record = self.launch_record(&batch);
+        let never_called = !record.unclear
+            && match &record.last {
+                None | Some(LaunchOutcome::Deferred { .. }) => true,
+                Some(LaunchOutcome::Failed { error, .. }) => error.class.is_definite(),
+                Some(LaunchOutcome::Launched { .. }) => false,
+            };
+        let made = self
+            .view
+            .instances
+            .iter()
+            .filter(|i| i.client_token.as_deref() == Some(&batch.token))
+            .collect::<Vec<_>>();
+        let live = made
+            .iter()
+            .filter(|i| i.state.is_live())
+            .map(|i| i.id.clone())
+            .collect::<Vec<_>>();
+        let all_known = match &record.last {
+            Some(LaunchOutcome::Launched { instance_ids }) => instance_ids
+                .iter()
+                .all(|id| made.iter().any(|instance| instance.id == *id)),
+            _ => self.region_view(&batch.plan.region).proves_absence(
+                record.called_at.unwrap_or(batch.decided_at),
+                self.settings.absence,
+            ),
+        };
+        let certain = never_called || (all_known && live.is_empty());
+        self.terminate(&batch.plan.region.clone(), live);
+        if certain {
+            for index in batch.members.iter() {
+                self.next_attempt(index);
+                self.requeue(index, self.now);
+            }
+            return None;
+        }
+        self.look_again();
+        Some(batch)
+    }
+
+    /// Makes the objects of members that EC2 gave; closes the line once all of them know their
+    /// instance.
+    fn placed(&mut self, mut batch: Batch, made: &mut usize) -> Option<Batch> {
+        if self.group.metadata.deletion_timestamp.is_some() {
+            // Its instances are terminated with all others.
+            return None;
+        }
+        let mut open = false;
+        for index in batch.members.clone().iter() {
+            let current = self
+                .children
+                .get(&index)
+                .into_iter()
+                .flatten()
+                .find(|child| {
+                    let member = child.spec.member.as_ref();
+                    member.is_some_and(|member| member.attempt == batch.attempt)
+                });
+            let known = current.is_some_and(|child| {
+                let launch = child.status.as_ref().and_then(|s| s.launch.as_ref());
+                launch.is_some() || child.metadata.deletion_timestamp.is_some()
+            });
+            if known {
+                continue;
+            }
+            if self.vanished(&batch, index) {
+                batch.members.remove(index);
+                let outcome = Outcome {
+                    failure: Some(FailureReason::EndedOutside),
+                    exit_code: None,
+                    message: "EC2 no longer knows its instance".into(),
+                };
+                self.record(index, None, &outcome);
+                continue;
+            }
+            open = true;
+            if current.is_none() && *made < OBJECTS_AT_ONCE {
+                *made += self.create(&batch, index);
+            }
+        }
+        if !open {
+            return None;
+        }
+        self.wake_at(Duration::from_secs(1).after(self.now));
+        Some(batch)
+    }
+
+    /// Whether the instance of a member was given and is certainly not there any more.
+    fn vanished(&self, batch: &Batch, index: u32) -> bool {
+        let mut instances = self.view.instances.iter();
+        let seen = instances.any(|instance| {
+            instance.member == Some(index) && instance.client_token.as_deref() == Some(&batch.token)
+        });
+        !seen
+            && self
+                .region_view(&batch.plan.region)
+                .proves_absence(batch.decided_at, self.settings.absence)
+    }
+
+    /// Creates the object of a member. Says how many objects that makes.
+    fn create(&mut self, batch: &Batch, index: u32) -> usize {
+        // While an older attempt's object goes, its name is taken.
+        if self.children.contains_key(&index) {
+            let objects = self.children.get(&index).cloned().unwrap_or_default();
+            for child in objects {
+                self.remove(child);
+            }
+            return 0;
+        }
+        match self.object(batch, index) {
+            Ok(object) => {
+                self.actions
+                    .push(GroupAction::CreateMember(Box::new(object)));
+                1
+            }
+            Err(message) => {
+                self.stalled = Some(("InvalidRow", format!("row {index}: {message}")));
+                0
+            }
+        }
+    }
+}

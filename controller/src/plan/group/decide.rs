@@ -1,0 +1,542 @@
+//! Deciding launch calls: which members, how many at once, in which call.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use spore_core::{
+    agent_config::Members,
+    duration::Duration,
+    indexes::IndexSet,
+    tags::{Kind, MAX_VALUE},
+};
+use spore_crds::{
+    ARRAY_LABEL, Batch, FINALIZER, FailureReason, INDEX_LABEL, Member, Row, SWEEP_LABEL,
+    SporeInstance, SporeInstanceSpec,
+};
+
+use super::{GroupAction, Planner, outcome::Outcome, source::MemberSpec, spend::Affordable};
+use crate::{
+    facts::{Fact, Standing},
+    plan::launch::{self, Resolution, Subject, whole_second},
+};
+
+/// Members of one call. EC2 advises several calls of 100 rather than one of 500 (RunInstances, API
+/// Reference).
+const BATCH: u32 = 100;
+/// Lines that may be open at once: the most that EC2's request bucket admits within some seconds, and
+/// few enough that the object stays small.
+const OPEN_BATCHES: usize = 12;
+
+/// Members that can be launched by one call: the same in everything but their parameters.
+struct Candidates {
+    spec: SporeInstanceSpec,
+    attempt: u32,
+    members: IndexSet,
+    parameters: BTreeMap<u32, Row>,
+}
+
+impl Planner<'_> {
+    /// Decides as many launch calls as may be made now.
+    pub(super) fn decide_batches(&mut self) {
+        if !self.may_decide() {
+            return;
+        }
+        let mut slots = self.slots();
+        while slots > 0 && self.status.batches.len() < OPEN_BATCHES {
+            let Some(candidates) = self.candidates(slots) else {
+                return;
+            };
+            let took = self.decide(candidates);
+            if took == 0 {
+                return;
+            }
+            slots = slots.saturating_sub(took);
+            if self.group.launch_interval.is_some() {
+                return;
+            }
+        }
+    }
+
+    fn may_decide(&mut self) -> bool {
+        if self.group.suspend || self.status.ended.is_some() {
+            return false;
+        }
+        let edited = self
+            .group
+            .status
+            .and_then(|status| status.observed_generation)
+            != self.group.metadata.generation;
+        match self.status.retry_at {
+            Some(at) if at > self.now && !edited => {
+                self.wake_at(at);
+                if self.waiting.is_none() && self.stalled.is_none() {
+                    self.keep_telling = true;
+                }
+                return false;
+            }
+            _ => self.status.retry_at = None,
+        }
+        if let Some((last, interval)) = self.status.last_launch_at.zip(self.group.launch_interval) {
+            let next = interval.after(last);
+            if next > self.now && self.has_more() {
+                self.wake_at(next);
+                self.waiting = Some((
+                    "LaunchInterval",
+                    format!("the next member is launched at {next}"),
+                ));
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether any member is still to be launched.
+    pub(super) fn has_more(&self) -> bool {
+        self.status.next < self.group.size || !self.status.retries.is_empty()
+    }
+
+    /// How many members may be launched now.
+    fn slots(&self) -> u32 {
+        let most = self.group.parallelism.unwrap_or(u32::MAX);
+        let free = most.saturating_sub(self.active.len());
+        match self.group.launch_interval {
+            Some(_) => free.min(1),
+            None => free,
+        }
+    }
+
+    /// Indexes to launch, in order: those that are due again, then those never launched.
+    fn due(&mut self, most: u32) -> Vec<u32> {
+        let mut due = IndexSet::new();
+        for retry in &self.status.retries {
+            if retry.at <= self.now {
+                due.extend(retry.indexes.iter());
+            }
+        }
+        let later = self.status.retries.iter().find(|retry| retry.at > self.now);
+        if let Some(at) = later.map(|retry| retry.at) {
+            self.wake_at(at);
+        }
+        // What is left of an older attempt must be gone first.
+        let free = |index: &u32| !self.active.contains(*index) && !self.children_live(*index);
+        due.iter()
+            .filter(free)
+            .chain(self.status.next..self.group.size)
+            .take(most as usize)
+            .collect()
+    }
+
+    fn children_live(&self, index: u32) -> bool {
+        let objects = self.children.get(&index).into_iter().flatten();
+        objects
+            .into_iter()
+            .any(|child| !super::members::is_finished(child))
+    }
+
+    /// The first members to launch that fit into one call.
+    fn candidates(&mut self, slots: u32) -> Option<Candidates> {
+        // A window, so that rows of two kinds in turn still come to few calls.
+        let due = self.due(slots.saturating_mul(2).min(4 * BATCH));
+        let mut found: Option<Candidates> = None;
+        let in_regions = self.active_by_region();
+        for index in due {
+            let MemberSpec {
+                spec, parameters, ..
+            } = match self.group.members.member(index) {
+                Ok(member) => member,
+                Err(message) => {
+                    self.stalled = Some(("InvalidRow", format!("row {index}: {message}")));
+                    return None;
+                }
+            };
+            let attempt = self.attempt(index);
+            match &mut found {
+                None => {
+                    let region = launch::region(&spec, self.settings);
+                    let taken = in_regions.get(region).copied().unwrap_or(0);
+                    if self
+                        .group
+                        .parallelism_per_region
+                        .is_some_and(|most| taken >= most)
+                    {
+                        continue;
+                    }
+                    found = Some(Candidates {
+                        spec: spec.into_owned(),
+                        attempt,
+                        members: IndexSet::range(index, index + 1),
+                        parameters: BTreeMap::from([(index, parameters)]),
+                    });
+                }
+                Some(batch) => {
+                    let region = launch::region(&batch.spec, self.settings);
+                    let taken = in_regions.get(region).copied().unwrap_or(0);
+                    let full = self
+                        .group
+                        .parallelism_per_region
+                        .is_some_and(|most| taken + batch.members.len() >= most);
+                    if full || batch.members.len() >= BATCH.min(slots) {
+                        break;
+                    }
+                    if batch.attempt != attempt || batch.spec != *spec {
+                        continue;
+                    }
+                    batch.members.insert(index);
+                    if batch.members.to_string().len() > MAX_VALUE {
+                        batch.members.remove(index);
+                        break;
+                    }
+                    batch.parameters.insert(index, parameters);
+                }
+            }
+        }
+        found
+    }
+
+    /// How many members are active in each region.
+    fn active_by_region(&self) -> BTreeMap<String, u32> {
+        let mut count = BTreeMap::new();
+        if self.group.parallelism_per_region.is_none() {
+            return count;
+        }
+        for batch in &self.status.batches {
+            *count.entry(batch.plan.region.clone()).or_default() += batch.members.len();
+        }
+        let launching = |index: u32| {
+            let mut batches = self.status.batches.iter();
+            batches.any(|batch| batch.members.contains(index))
+        };
+        for (index, objects) in &self.children {
+            for child in objects {
+                if self.active.contains(*index) && !launching(*index) {
+                    let region = launch::region(&child.spec, self.settings);
+                    *count.entry(region.to_owned()).or_default() += 1;
+                }
+            }
+        }
+        count
+    }
+
+    /// Decides one call; says how many members it takes.
+    fn decide(&mut self, mut candidates: Candidates) -> u32 {
+        if self.status.batches_decided == 0
+            && !(self.ready_for_first(&candidates.spec) && self.types_exist())
+        {
+            return 0;
+        }
+        let Some(zone) = self.zone(&candidates.spec) else {
+            return 0;
+        };
+        loop {
+            let resolution = self.resolve(&candidates, zone.clone());
+            match resolution {
+                Resolution::Ready(resolved) => {
+                    let count = candidates.members.len();
+                    let life = Duration::between(self.now, resolved.deadline);
+                    match self.affordable(&resolved.plan, life, count) {
+                        Affordable::Some(admitted) if admitted < count => {
+                            candidates.members = candidates.members.first(admitted);
+                        }
+                        Affordable::Some(_) => return self.decided(candidates, *resolved),
+                        Affordable::None => return 0,
+                    }
+                }
+                Resolution::Need(facts) => {
+                    self.actions
+                        .extend(facts.into_iter().map(GroupAction::Learn));
+                    self.waiting = Some((
+                        "Resolving",
+                        "asking AWS for instance type, image and profile".into(),
+                    ));
+                    return 0;
+                }
+                Resolution::Refused { error, until } => {
+                    return self.unresolved(&candidates, &error, until);
+                }
+                Resolution::Impossible { reason, message } => {
+                    // Half as many parameters may fit.
+                    if reason == "UserDataTooLarge" && candidates.members.len() > 1 {
+                        let half = candidates.members.len() / 2;
+                        candidates.members = candidates.members.first(half);
+                        continue;
+                    }
+                    return self.impossible(&candidates, reason, message);
+                }
+            }
+        }
+    }
+
+    fn unresolved(
+        &mut self,
+        candidates: &Candidates,
+        error: &crate::cloud::CloudError,
+        until: jiff::Timestamp,
+    ) -> u32 {
+        if error.class == crate::cloud::Class::Invalid && self.group.history.is_some() {
+            return self.impossible(candidates, "InvalidRequest", error.to_string());
+        }
+        self.status.retry_at = Some(until);
+        self.wake_at(until);
+        self.tell_refusal(error, until);
+        0
+    }
+
+    /// What cannot be launched as declared: an array stands still, of a sweep these rows have failed.
+    fn impossible(
+        &mut self,
+        candidates: &Candidates,
+        reason: &'static str,
+        message: String,
+    ) -> u32 {
+        if self.group.history.is_none() {
+            self.stalled = Some((reason, message));
+            return 0;
+        }
+        let outcome = Outcome {
+            failure: Some(FailureReason::LaunchRefused),
+            exit_code: None,
+            message,
+        };
+        self.take(&candidates.members);
+        for index in candidates.members.iter() {
+            self.record(index, None, &outcome);
+        }
+        self.wake_at(self.now);
+        0
+    }
+
+    /// Before anything is launched for the first time, it must be known what exists.
+    fn ready_for_first(&mut self, spec: &SporeInstanceSpec) -> bool {
+        let region = launch::region(spec, self.settings).to_owned();
+        if !self.settings.regions.contains(&region) {
+            return true;
+        }
+        let known = self.region_view(&region);
+        if !known.lists.is_empty() {
+            let tokens = self
+                .view
+                .instances
+                .iter()
+                .filter_map(|instance| instance.client_token.as_deref())
+                .collect::<std::collections::BTreeSet<_>>();
+            // After a restored backup: numbers that were used may not be used again.
+            self.status.batches_decided = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
+            return true;
+        }
+        match &known.error {
+            Some(error) => {
+                self.wake_at(Duration::from_secs(10).after(self.now));
+                let message = format!("{error}; {}", error.class.advice());
+                if error.class.heals() {
+                    self.waiting = Some((error.class.reason(), message));
+                } else {
+                    self.stalled = Some((error.class.reason(), message));
+                }
+            }
+            None => {
+                self.wake_at(Duration::from_secs(1).after(self.now));
+                self.waiting = Some((
+                    "ListingInstances",
+                    format!("listing what already exists in {region} before anything is done"),
+                ));
+            }
+        }
+        false
+    }
+
+    /// Before anything is launched for the first time, every type that any member names must exist.
+    fn types_exist(&mut self) -> bool {
+        let mut asked = false;
+        for (region, name) in self.group.members.types() {
+            let region = region
+                .or_else(|| self.settings.regions.first().cloned())
+                .unwrap_or_default();
+            if !self.settings.regions.contains(&region) {
+                let message = format!(
+                    "this controller does not manage the region {region}: use one of {}, or have it added to the controller's regions",
+                    self.settings.regions.join(", ")
+                );
+                self.stalled = Some(("RegionNotManaged", message));
+                return false;
+            }
+            let fact = Fact::Type { region, name };
+            match self.view.facts.get(&fact, self.now) {
+                Standing::Known(_) => {}
+                Standing::Unknown => {
+                    asked = true;
+                    self.actions.push(GroupAction::Learn(fact));
+                }
+                Standing::Refused(error, until) => {
+                    let error = error.clone();
+                    self.wake_at(until);
+                    self.tell_refusal(&error, until);
+                    return false;
+                }
+            }
+        }
+        if asked {
+            self.waiting = Some(("Resolving", "asking EC2 for the instance types".into()));
+        }
+        !asked
+    }
+
+    fn resolve(&self, candidates: &Candidates, zone: Option<String>) -> Resolution {
+        let metadata = self.group.metadata;
+        let latest = self
+            .status
+            .started_at
+            .or(Some(self.now))
+            .zip(self.group.time_limit)
+            .map(|(started, limit)| whole_second(limit.after(started)));
+        let parameters = candidates
+            .members
+            .iter()
+            .map(|index| {
+                candidates
+                    .parameters
+                    .get(&index)
+                    .cloned()
+                    .unwrap_or_default()
+            })
+            .collect::<Vec<_>>();
+        let none = parameters.iter().all(BTreeMap::is_empty);
+        let subject = Subject {
+            spec: &candidates.spec,
+            kind: self.group.kind,
+            uid: metadata.uid.as_deref().unwrap_or_default(),
+            owner: launch::owner(metadata),
+            attempt: candidates.attempt,
+            batch: self.status.batches_decided,
+            members: Some(Members {
+                kind: self.group.kind,
+                id: id(metadata),
+                name: metadata.name.clone().unwrap_or_default(),
+                size: self.group.size,
+                indexes: candidates.members.clone(),
+                parameters: if none { Vec::new() } else { parameters },
+                peers: self.group.peers && self.group.size > 1,
+            }),
+            zone,
+            latest,
+        };
+        launch::resolve(&subject, self.view.facts, self.settings, self.now)
+    }
+
+    fn decided(&mut self, candidates: Candidates, resolved: launch::Resolved) -> u32 {
+        let Candidates {
+            attempt, members, ..
+        } = candidates;
+        let launch::Resolved {
+            token,
+            decided_at,
+            deadline,
+            plan,
+        } = resolved;
+        self.take(&members);
+        self.active.extend(members.iter());
+        let count = members.len();
+        let together = self.is_forming();
+        self.status.batches.push(Batch {
+            number: self.status.batches_decided,
+            attempt,
+            members,
+            min_count: if together { count } else { 1 },
+            token,
+            decided_at,
+            deadline,
+            plan,
+            placed: None,
+        });
+        self.status.batches_decided += 1;
+        self.status.last_launch_at = Some(decided_at);
+        self.status.started_at.get_or_insert(decided_at);
+        self.status.deadline = self.status.deadline.max(Some(deadline));
+        // Not called in this pass: the intent must be stored first.
+        self.wake_at(self.now);
+        count
+    }
+
+    /// Takes members out of the line. Those that they overtake are queued: `next` is one number, and
+    /// nothing before it may be left out.
+    fn take(&mut self, members: &IndexSet) {
+        for retry in &mut self.status.retries {
+            for index in members.iter() {
+                retry.indexes.remove(index);
+            }
+        }
+        self.status
+            .retries
+            .retain(|retry| !retry.indexes.is_empty());
+        let Some(last) = members.iter().last() else {
+            return;
+        };
+        let overtaken = (self.status.next..last).filter(|index| !members.contains(*index));
+        for index in overtaken.collect::<Vec<_>>() {
+            self.requeue(index, self.now);
+        }
+        if last >= self.status.next {
+            self.status.next = last + 1;
+            self.status.rows_digest = self.group.members.digest(last + 1);
+        }
+    }
+
+    /// The object of a member.
+    pub(super) fn object(&self, batch: &Batch, index: u32) -> Result<SporeInstance, String> {
+        let MemberSpec {
+            spec,
+            parameters: _,
+            name,
+        } = self.group.members.member(index)?;
+        let mut spec = spec.into_owned();
+        spec.member = Some(Member {
+            index,
+            attempt: batch.attempt,
+        });
+        spec.region = Some(batch.plan.region.clone());
+        let metadata = self.group.metadata;
+        let group = metadata.name.clone().unwrap_or_default();
+        let label = match self.group.kind {
+            Kind::SporeSweep => SWEEP_LABEL,
+            Kind::SporeArray | Kind::SporeInstance => ARRAY_LABEL,
+        };
+        let mut labels = BTreeMap::from([(INDEX_LABEL.to_owned(), index.to_string())]);
+        // A label holds 63 characters; a name may be longer, and is then told by the owner only.
+        if group.len() <= 63 {
+            labels.insert(label.to_owned(), group.clone());
+        }
+        Ok(SporeInstance {
+            metadata: ObjectMeta {
+                name: Some(format!("{group}-{index}")),
+                namespace: metadata.namespace.clone(),
+                labels: Some(labels),
+                annotations: name.map(|name| [("spore.host/row".to_owned(), name)].into()),
+                finalizers: Some(vec![FINALIZER.to_owned()]),
+                owner_references: Some(vec![OwnerReference {
+                    api_version: "spore.host/v1alpha1".into(),
+                    kind: self.group.kind.to_string(),
+                    name: group,
+                    uid: metadata.uid.clone().unwrap_or_default(),
+                    controller: Some(true),
+                    block_owner_deletion: Some(true),
+                }]),
+                ..ObjectMeta::default()
+            },
+            spec,
+            status: None,
+        })
+    }
+}
+
+/// `{name}-{day of creation}-{6 digits of the UID}`.
+fn id(metadata: &ObjectMeta) -> String {
+    let name = metadata.name.as_deref().unwrap_or_default();
+    let created = metadata.creation_timestamp.as_ref();
+    let day = created.map_or_else(String::new, |time| time.0.strftime("%Y%m%d").to_string());
+    let uid = metadata.uid.as_deref().unwrap_or_default();
+    let digits = uid
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .take(6)
+        .collect::<String>();
+    format!("{name}-{day}-{digits}")
+}

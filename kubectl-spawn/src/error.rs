@@ -224,10 +224,12 @@ impl Error {
     pub(crate) fn code(&self) -> ExitCode {
         /// What `--check-complete` says of a sweep that it cannot look up.
         const UNCLEAR: u8 = 3;
-        match self {
-            Self::Told(code) => *code,
-            Self::Unclear(_) => UNCLEAR.into(),
-            other => other.exit().into(),
+        if let Self::Told(code) = self {
+            *code
+        } else if matches!(self, Self::Unclear(_)) {
+            UNCLEAR.into()
+        } else {
+            self.exit().into()
         }
     }
 

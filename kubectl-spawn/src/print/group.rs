@@ -348,7 +348,7 @@ mod tests {
         Succeeded: 14
         Failed: 1
         Est. Completion: 3:45 PM PST (in 1h 23m)
-        Cost: $1.24 so far, $0.4 an hour, without 1 instance whose price is not known
+        Cost: $1.24 so far, $0.40 an hour, without 1 instance whose price is not known
         Asked for: 50 rows, 5 at once, 10s between launches, on g5.xlarge
 
         Indexes:

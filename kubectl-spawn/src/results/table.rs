@@ -174,9 +174,9 @@ mod tests {
     #[test]
     fn a_csv_table_has_parameters_as_columns_and_empty_cells_for_what_is_not_known() {
         insta::assert_snapshot!(render(&entries(), Some("loss"), TableFormat::Csv), @r#"
-        index,name,state,attempts,succeeded,reason,exitCode,message,instanceId,startedAt,finishedAt,durationSeconds,location,metric,alpha,param:name,on
-        0,,Succeeded,1,true,Completed,0,"{""loss"": 0.25}",i-0a,2026-11-21T10:00:00Z,2026-11-21T10:01:30Z,90,,0.25,0.1,"a, b",true
-        1,,Pending,0,,,,,,,,,,,,,
+        index,name,state,attempts,succeeded,reason,exitCode,message,instanceId,startedAt,finishedAt,durationSeconds,location,cost,metric,alpha,param:name,on
+        0,,Succeeded,1,true,Completed,0,"{""loss"": 0.25}",i-0a,2026-11-21T10:00:00Z,2026-11-21T10:01:30Z,90,,,0.25,0.1,"a, b",true
+        1,,Pending,0,,,,,,,,,,,,,,
         "#);
     }
 

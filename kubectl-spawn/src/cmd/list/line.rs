@@ -145,8 +145,10 @@ pub(super) async fn from_columns(
     if args.all_namespaces || wide || args.region.is_some() {
         return Ok(None);
     }
-    let mut params = ListParams::default();
-    params.label_selector = selector.map(ToOwned::to_owned);
+    let params = ListParams {
+        label_selector: selector.map(ToOwned::to_owned),
+        ..ListParams::default()
+    };
     let path = SporeInstance::url_path(&(), Some(&cluster.namespace));
     let answer = async {
         let mut request = Request::new(path)
@@ -163,10 +165,10 @@ pub(super) async fn from_columns(
     let answer = cluster.ask("list", Kind::Spore.resource(), answer).await;
     let answer = answer.map_err(|error| crate::client::about_selector(error, selector))?;
     let columns = serde_json::from_value::<Columns>(answer).ok();
-    Ok(columns.and_then(|columns| lines(columns, now)))
+    Ok(columns.and_then(|columns| lines(&columns, now)))
 }
 
-fn lines(columns: Columns, now: Timestamp) -> Option<Vec<Line>> {
+fn lines(columns: &Columns, now: Timestamp) -> Option<Vec<Line>> {
     let at = |name: &str| {
         let mut names = columns.column_definitions.iter();
         names.position(|column| column.name == name)
@@ -258,7 +260,7 @@ mod tests {
             let columns = json!({"columnDefinitions": names.collect::<Vec<_>>(),
                 "rows": [row, going, gone]});
             let now = "2026-11-21T10:00:00Z".parse().unwrap();
-            lines(serde_json::from_value(columns).unwrap(), now)
+            lines(&serde_json::from_value(columns).unwrap(), now)
         };
         let lines = answer(&names).unwrap();
         insta::assert_snapshot!(super::super::render(&lines, false, false), @"

@@ -170,9 +170,9 @@ mod tests {
     fn the_wide_table_of_all_namespaces_has_all_columns() {
         let table = render(&lines([running(), over()]), true, true);
         insta::assert_snapshot!(table, @"
-        NAMESPACE   NAME    READY   STATE     TYPE        MARKET     ZONE         WORKLOAD   TTL-LEFT   AGE     INSTANCE   REGION      PUBLIC-IP   AMI     ENDED
-        lab         train   True    Running   g5.xlarge   OnDemand   us-east-1a   Running    3h20m      5m30s   i-0123     -           1.2.3.4     ami-1   -
-        lab         old     -       Ended     g5.xlarge   OnDemand   -            -          -          -       -          eu-west-1   -           -       TTLExpired
+        NAMESPACE   NAME    READY   STATE     TYPE        MARKET     ZONE         WORKLOAD   TTL-LEFT   AGE     INSTANCE   REGION      PUBLIC-IP   AMI     COST     ENDED
+        lab         train   True    Running   g5.xlarge   OnDemand   us-east-1a   Running    3h20m      5m30s   i-0123     -           1.2.3.4     ami-1   $0.503   -
+        lab         old     -       Ended     g5.xlarge   OnDemand   -            -          -          -       -          eu-west-1   -           -       -        TTLExpired
         ");
     }
 

@@ -93,6 +93,20 @@ use crate::{schema, status::SporeInstanceStatus};
         type_ = "string",
         json_path = ".status.conditions[?(@.type=='Ready')].reason",
         priority = "1"
+    ),
+    printcolumn(
+        name = "Index",
+        type_ = "integer",
+        json_path = ".spec.member.index",
+        description = "Which member of its array or sweep it is",
+        priority = "1"
+    ),
+    printcolumn(
+        name = "Deleting",
+        type_ = "date",
+        json_path = ".metadata.deletionTimestamp",
+        description = "For how long it is being deleted",
+        priority = "1"
     )
 )]
 #[serde(rename_all = "camelCase")]

@@ -4,6 +4,9 @@
 
 use spore_core::duration::Duration;
 
+/// How many characters a word of a command or the value of a variable may have.
+pub(crate) const LONGEST_WORD: usize = 16_384;
+
 /// A span of time, possibly none.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     text.parse::<Duration>()
@@ -196,6 +199,51 @@ pub(crate) fn tag(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
+/// A variable of the environment, `NAME=VALUE`.
+pub(crate) fn env(text: &str) -> Result<(String, String), String> {
+    const RESERVED: [&str; 3] = ["JOB_ARRAY_", "SWEEP_", "PARAM_"];
+    let (name, value) = text
+        .split_once('=')
+        .ok_or("write a variable as NAME=VALUE")?;
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let digit = name.starts_with(|c: char| c.is_ascii_digit());
+    if name.is_empty() || name.len() > 128 || digit || !name.chars().all(allowed) {
+        return Err(
+            "a variable's name has letters, digits and underscores and begins with no digit".into(),
+        );
+    }
+    if RESERVED.iter().any(|prefix| name.starts_with(prefix)) {
+        return Err("names beginning with JOB_ARRAY_, SWEEP_ or PARAM_ are set by Spore".into());
+    }
+    if value.chars().count() > LONGEST_WORD {
+        return Err(format!("a variable has up to {LONGEST_WORD} characters"));
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// A line for a shell.
+pub(crate) fn line(text: &str) -> Result<String, String> {
+    match text.chars().count() {
+        _ if text.trim().is_empty() => Err("there is nothing in it to run".into()),
+        0..=LONGEST_WORD => Ok(text.to_owned()),
+        _ => Err(format!("a command has up to {LONGEST_WORD} characters")),
+    }
+}
+
+/// The name of an instance profile.
+pub(crate) fn instance_profile(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "+=,.@_-".contains(c);
+    if text.starts_with("arn:") {
+        return Err("write the profile's name, not its ARN".into());
+    }
+    match text.len() {
+        1..=128 if text.chars().all(allowed) => Ok(text.to_owned()),
+        _ => {
+            Err("an instance profile's name has up to 128 letters, digits and + = , . @ _ -".into())
+        }
+    }
+}
+
 /// The name of a Kubernetes object.
 pub(crate) fn name(text: &str) -> Result<String, String> {
     let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
@@ -302,6 +350,11 @@ mod tests {
             ],
         );
         agrees(
+            "instanceProfile",
+            |text| instance_profile(text).is_ok(),
+            &["trainer", "a+b=c,d.e@f_g-h", "", "a/b", "arn:aws:iam::1:x"],
+        );
+        agrees(
             "ttl",
             |text| duration(text).is_ok(),
             &[
@@ -397,6 +450,14 @@ mod tests {
             assert!(tag(wrong).is_err(), "{wrong}");
         }
         assert!(tag(&format!("k={}", "v".repeat(257))).is_err());
+    }
+
+    #[test]
+    fn variables_that_spore_sets_and_names_that_no_shell_takes_are_refused() {
+        assert_eq!(env("A_1=x=y"), Ok(("A_1".into(), "x=y".into())));
+        for wrong in ["A", "=x", "1A=x", "A-B=x", "PARAM_x=1", "JOB_ARRAY_INDEX=1"] {
+            assert!(env(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -49,14 +49,25 @@ pub(crate) struct Global {
     pub(crate) as_user: Option<String>,
 }
 
-/// The verbs.
+/// The verbs. Those that are not shown are spellings of other programs' sweeps.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    Launch(cmd::launch::LaunchArgs),
+    Launch(Box<cmd::launch::LaunchArgs>),
     List(cmd::list::ListArgs),
     Status(cmd::status::StatusArgs),
     Extend(cmd::extend::ExtendArgs),
     Delete(cmd::delete::DeleteArgs),
+    Array(cmd::array::ArrayArgs),
+    Sweep(cmd::sweep::SweepArgs),
+    #[command(hide = true)]
+    Cancel(cmd::sweep::CancelArgs),
+    #[command(hide = true)]
+    Resume(cmd::sweep::ResumeArgs),
+    /// List sweeps, also those that are done
+    #[command(hide = true)]
+    ListSweeps(cmd::groups::GroupsArgs),
+    #[command(hide = true)]
+    CollectResults(cmd::sweep::CollectArgs),
     Schedule(cmd::schedule::ScheduleArgs),
     Version(cmd::version::VersionArgs),
     Completion(cmd::completion::CompletionArgs),
@@ -137,7 +148,7 @@ mod tests {
                 "2 hours",
             ],
             &["kubectl-spawn", "delete"],
-            &["kubectl-spawn", "extend", "train"],
+            &["kubectl-spawn", "extend"],
         ] {
             let error = Cli::try_parse_from(line).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line:?}: {error}");

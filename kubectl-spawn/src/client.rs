@@ -1,32 +1,37 @@
 //! The connection to the cluster, and what its answers mean.
 
-use std::{fmt::Debug, future::Future, time::Duration};
+use std::{
+    fmt::{Debug, Display},
+    future::Future,
+    time::Duration,
+};
 
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{ApiResource, DynamicObject, ListParams, PartialObjectMeta, PostParams, Request},
+    api::{DynamicObject, ListParams, PartialObjectMeta, Patch, PatchParams, PostParams, Request},
     core::{DeserializeGuard, NamespaceResourceScope, TypeMeta, error_boundary::InvalidObject},
 };
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use spore_crds::SporeInstance;
 
 use crate::{
     cli::Global,
     error::{Error, chain},
+    kind::{Kind, Spawned},
     kubeconfig, transport,
 };
 
-/// The resource's name in full, as in RBAC rules.
-pub(crate) const RESOURCE: &str = "sporeinstances.spore.host";
 /// Enough for any cluster that answers at all; the default is three times as long.
 const CONNECT: Duration = Duration::from_secs(10);
+/// The field manager of what this program writes.
+pub(crate) const MANAGER: &str = "kubectl-spawn";
 /// As many as kubectl asks for at once.
 const PAGE: u32 = 500;
 
-/// A spore, or what is known of an object that is none to this program. One such object must not keep
-/// the others from being seen.
-pub(crate) type Guarded = DeserializeGuard<SporeInstance>;
+/// An object, or what is known of one that this program does not understand. One such object must not
+/// keep the others from being seen.
+pub(crate) type Guarded<K = SporeInstance> = DeserializeGuard<K>;
 
 /// A cluster, and the namespace in it that the command is about.
 #[derive(Clone)]
@@ -71,15 +76,16 @@ impl Cluster {
         })
     }
 
-    /// A spore as further commands must name it: `train`, or `train -n lab` if a namespace was given.
-    pub(crate) fn target(&self, name: &str) -> String {
+    /// An object as further commands must name it: `train`, or `array/train -n lab` if a namespace was
+    /// given.
+    pub(crate) fn target(&self, name: impl Display) -> String {
         match self.namespace_said {
             true => format!("{name} -n {}", self.namespace),
-            false => name.to_owned(),
+            false => name.to_string(),
         }
     }
 
-    /// The spores of the namespace, or of all namespaces.
+    /// The objects of the namespace, or of all namespaces.
     pub(crate) fn api<K>(&self, everywhere: bool) -> Api<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -90,9 +96,9 @@ impl Cluster {
         }
     }
 
-    /// The spores of the namespace as stored.
-    pub(crate) fn raw(&self) -> Api<DynamicObject> {
-        Api::namespaced_with(self.client.clone(), &self.namespace, &resource())
+    /// The objects of the namespace as stored.
+    pub(crate) fn raw(&self, kind: Kind) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &self.namespace, &kind.api())
     }
 
     /// Waits for an answer, no longer than `--request-timeout`, and says what a failure means.
@@ -116,58 +122,33 @@ impl Cluster {
         answer.map_err(|error| self.explain(verb, resource, &error))
     }
 
-    /// One spore as stored. If there is none, the error names the one that was probably meant.
-    pub(crate) async fn get_raw(&self, name: &str) -> Result<DynamicObject, Error> {
-        match self.ask("get", RESOURCE, self.raw().get(name)).await {
-            Err(Error::NotFound {
-                name, namespace, ..
-            }) => {
-                let nearest = nearest(&name, &self.names().await.unwrap_or_default());
-                Err(Error::NotFound {
-                    name,
-                    namespace,
-                    nearest,
-                })
-            }
-            answer => answer,
-        }
-    }
-
-    /// One spore.
-    pub(crate) async fn get(&self, name: &str) -> Result<SporeInstance, Error> {
-        Self::read(self.get_raw(name).await?)
-    }
-
-    /// Reads what is stored.
-    pub(crate) fn read(raw: DynamicObject) -> Result<SporeInstance, Error> {
-        guarded(raw).0.map_err(|object| Error::unreadable(&object))
-    }
-
-    /// The names of all spores of the namespace.
-    pub(crate) async fn names(&self) -> Result<Vec<String>, Error> {
-        let api = self.api::<SporeInstance>(false);
+    /// The names of all objects of a kind in the namespace.
+    pub(crate) async fn names(&self, kind: Kind) -> Result<Vec<String>, Error> {
+        let api = self.raw(kind);
         let params = ListParams::default();
         let list = self
-            .ask("list", RESOURCE, api.list_metadata(&params))
+            .ask("list", kind.resource(), api.list_metadata(&params))
             .await?;
         Ok(list.items.iter().map(PartialObjectMeta::name_any).collect())
     }
 
-    /// All spores of the namespace, or of all namespaces, that a label selector picks.
-    pub(crate) async fn list(
+    /// All objects of the namespace, or of all namespaces, that a label selector picks.
+    pub(crate) async fn list<K: Spawned>(
         &self,
         everywhere: bool,
         selector: Option<&str>,
-    ) -> Result<Vec<Guarded>, Error> {
-        let all = self.api::<SporeInstance>(everywhere);
-        match self.pages(&all, selector).await {
+    ) -> Result<Vec<Guarded<K>>, Error> {
+        let resource = K::KIND.resource();
+        let all = self.api::<K>(everywhere);
+        match self.pages(resource, &all, selector).await {
             // Reading each by itself takes several times as long, so only if it must be.
             Err(Error::Unreadable { .. }) => {
-                self.pages(&self.api::<Guarded>(everywhere), selector).await
+                let guarded = self.api::<Guarded<K>>(everywhere);
+                self.pages(resource, &guarded, selector).await
             }
-            spores => Ok(spores?
+            objects => Ok(objects?
                 .into_iter()
-                .map(|spore| DeserializeGuard(Ok(spore)))
+                .map(|object| DeserializeGuard(Ok(object)))
                 .collect()),
         }
     }
@@ -175,22 +156,33 @@ impl Cluster {
     /// The same as stored, with whatever this program does not know.
     pub(crate) async fn list_raw(
         &self,
+        kind: Kind,
         everywhere: bool,
         selector: Option<&str>,
     ) -> Result<Vec<DynamicObject>, Error> {
         let api = match everywhere {
-            true => Api::all_with(self.client.clone(), &resource()),
-            false => self.raw(),
+            true => Api::all_with(self.client.clone(), &kind.api()),
+            false => self.raw(kind),
         };
-        let mut objects = self.pages(&api, selector).await?;
+        let mut objects = self.pages(kind.resource(), &api, selector).await?;
+        let types = TypeMeta {
+            api_version: kind.api().api_version,
+            kind: kind.word().to_owned(),
+        };
         for object in &mut objects {
             // Members of a list come without it; outside of the list it is missed.
-            object.types = Some(TypeMeta::resource::<SporeInstance>());
+            object.types = Some(types.clone());
         }
         Ok(objects)
     }
 
-    async fn pages<K>(&self, api: &Api<K>, selector: Option<&str>) -> Result<Vec<K>, Error>
+    /// All pages of a list.
+    pub(crate) async fn pages<K>(
+        &self,
+        resource: &'static str,
+        api: &Api<K>,
+        selector: Option<&str>,
+    ) -> Result<Vec<K>, Error>
     where
         K: Clone + DeserializeOwned + Debug,
     {
@@ -198,7 +190,7 @@ impl Cluster {
         params.label_selector = selector.map(ToOwned::to_owned);
         let mut all = Vec::new();
         loop {
-            let page = self.ask("list", RESOURCE, api.list(&params)).await;
+            let page = self.ask("list", resource, api.list(&params)).await;
             let page = page.map_err(|error| about_selector(error, selector))?;
             all.extend(page.items);
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
@@ -208,13 +200,31 @@ impl Cluster {
         }
     }
 
-    /// Stores a new spore, or only has it checked; refused if its name is taken.
+    /// Changes some fields of an object, unless another has taken its name since it was read.
+    pub(crate) async fn merge<K: Spawned>(&self, object: &K, change: &Value) -> Result<(), Error> {
+        let mut change = change.clone();
+        change["metadata"] = json!({"uid": object.meta().uid});
+        let params = PatchParams {
+            field_manager: Some(MANAGER.into()),
+            ..PatchParams::default()
+        };
+        let patch = Patch::Merge(&change);
+        let api = self.raw(K::KIND);
+        let name = object.name_any();
+        let answer = api.patch(&name, &params, &patch);
+        self.ask("patch", K::KIND.resource(), answer)
+            .await
+            .map(|_| ())
+    }
+
+    /// Stores a new object, or only has it checked; refused if its name is taken.
     pub(crate) async fn create(
         &self,
+        kind: Kind,
         object: &Value,
         params: &PostParams,
     ) -> Result<DynamicObject, Error> {
-        let path = SporeInstance::url_path(&(), Some(&self.namespace));
+        let path = DynamicObject::url_path(&kind.api(), Some(&self.namespace));
         let body = object.to_string().into_bytes();
         let answer = async {
             let request = Request::new(path)
@@ -222,12 +232,12 @@ impl Cluster {
                 .map_err(kube::Error::BuildRequest)?;
             self.client.request(request).await
         };
-        self.ask("create", RESOURCE, answer).await
+        self.ask("create", kind.resource(), answer).await
     }
 }
 
 /// Of a list, the API server can refuse nothing but the selector.
-fn about_selector(error: Error, selector: Option<&str>) -> Error {
+pub(crate) fn about_selector(error: Error, selector: Option<&str>) -> Error {
     match (error, selector) {
         (Error::Refused(detail), Some(selector)) => Error::Usage {
             what: format!("{selector} does not select by labels: {detail}"),
@@ -238,18 +248,18 @@ fn about_selector(error: Error, selector: Option<&str>) -> Error {
     }
 }
 
+/// Reads what is stored.
+pub(crate) fn read<K: Spawned>(raw: DynamicObject) -> Result<K, Error> {
+    guarded(raw).0.map_err(|object| Error::unreadable(&object))
+}
+
 /// Reads what is stored, as far as it can be read.
-pub(crate) fn guarded(raw: DynamicObject) -> Guarded {
+pub(crate) fn guarded<K: Spawned>(raw: DynamicObject) -> Guarded<K> {
     let metadata = raw.metadata.clone();
     DeserializeGuard(raw.try_parse().map_err(|error| InvalidObject {
         error: chain(&error),
         metadata,
     }))
-}
-
-/// What the API calls a spore.
-pub(crate) fn resource() -> ApiResource {
-    ApiResource::erase::<SporeInstance>(&())
 }
 
 /// The known name nearest to one that is not there, if it is near enough to be a slip.

@@ -14,11 +14,14 @@ use clap_complete::{
     engine::{self, CompletionCandidate},
 };
 
+use futures::future::join_all;
+
 use crate::{
     cli::{Cli, Global, Limit},
     client::Cluster,
     cmd::schedule,
     error::Error,
+    kind::{Kind, Reference},
 };
 
 /// The plugin's program.
@@ -72,14 +75,37 @@ fn is_flag(candidate: &CompletionCandidate) -> bool {
     candidate.get_value().to_string_lossy().starts_with('-')
 }
 
-/// The names of the namespace's spores that begin like this.
+/// The namespace's spores, arrays and sweeps that begin like this, as they are named where all may
+/// stand.
 pub(crate) fn names(current: &OsStr) -> Vec<CompletionCandidate> {
-    candidates(current, async |cluster| cluster.names().await)
+    candidates(current, async |cluster| {
+        let all = named(&cluster, &Kind::ALL).await;
+        let written = |(kind, name): (Kind, String)| Reference::to(kind, &name).to_string();
+        Ok(all.into_iter().map(written).collect())
+    })
 }
 
-/// The names of the namespace's schedules that begin like this.
+/// The namespace's arrays that begin like this.
+pub(crate) fn arrays(current: &OsStr) -> Vec<CompletionCandidate> {
+    candidates(current, async |cluster| cluster.names(Kind::Array).await)
+}
+
+/// The namespace's sweeps that begin like this.
+pub(crate) fn sweeps(current: &OsStr) -> Vec<CompletionCandidate> {
+    candidates(current, async |cluster| cluster.names(Kind::Sweep).await)
+}
+
+/// The namespace's schedules that begin like this.
 pub(crate) fn schedules(current: &OsStr) -> Vec<CompletionCandidate> {
     candidates(current, schedule::names)
+}
+
+/// The names of all objects of some kinds, as far as they are told.
+async fn named(cluster: &Cluster, kinds: &[Kind]) -> Vec<(Kind, String)> {
+    let ask = |kind: Kind| async move { (kind, cluster.names(kind).await.unwrap_or_default()) };
+    let all = join_all(kinds.iter().map(|kind| ask(*kind))).await;
+    let each = |(kind, names): (Kind, Vec<String>)| names.into_iter().map(move |name| (kind, name));
+    all.into_iter().flat_map(each).collect()
 }
 
 fn candidates(
@@ -150,7 +176,7 @@ mod tests {
         let answer = for_kubectl(words("st"));
         assert_eq!(
             answer,
-            "status\tShow what a spore is, why it waits, and what ends it when\n:4\n"
+            "status\tShow what a spore, array or sweep is, why it waits, and what ends it when\n:4\n"
         );
         let answer = for_kubectl(words("--req"));
         assert!(answer.starts_with("--request-timeout\t"), "{answer}");

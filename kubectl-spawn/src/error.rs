@@ -67,8 +67,9 @@ pub(crate) enum Error {
     #[error("Spore is not installed in this cluster (context {context})")]
     NotInstalled { context: String },
     /// There is no such spore.
-    #[error("there is no spore named {name} in namespace {namespace}")]
+    #[error("there is no {noun} named {name} in namespace {namespace}")]
     NotFound {
+        noun: &'static str,
         name: String,
         namespace: String,
         nearest: Option<String>,
@@ -97,8 +98,12 @@ pub(crate) enum Error {
     #[error("there is no namespace named {0}")]
     NoNamespace(String),
     /// The name is taken.
-    #[error("a spore named {name} already exists in namespace {namespace}")]
-    Exists { name: String, namespace: String },
+    #[error("{} named {name} already exists in namespace {namespace}", one(noun))]
+    Exists {
+        noun: &'static str,
+        name: String,
+        namespace: String,
+    },
     /// The API server refused the object.
     #[error("the cluster refuses it: {0}")]
     Refused(String),
@@ -145,8 +150,8 @@ pub(crate) enum Error {
     #[error("interrupted: {what}")]
     Interrupted { what: String, advice: String },
     /// The user said no.
-    #[error("nothing was deleted")]
-    Declined,
+    #[error("nothing was {0}")]
+    Declined(&'static str),
     /// Anything else that the API server or the way to it reported.
     #[error("cannot {verb} {resource}: {detail}")]
     Api {
@@ -154,6 +159,12 @@ pub(crate) enum Error {
         resource: &'static str,
         detail: String,
     },
+    /// The exit code is the answer, and the rest was said.
+    #[error("the answer is an exit code")]
+    Told(ExitCode),
+    /// A question that is answered by the exit code cannot be answered.
+    #[error("{0}")]
+    Unclear(Box<Error>),
     /// Standard output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[source] io::Error),
@@ -174,6 +185,12 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+/// A noun with its article.
+fn one(noun: &str) -> String {
+    let article = if noun.starts_with('a') { "an" } else { "a" };
+    format!("{article} {noun}")
 }
 
 /// Words for conditions that mean: EC2 has none, or the account may not have more.
@@ -217,12 +234,27 @@ impl Error {
             | Self::ScheduleRefused(_)
             | Self::Unreadable { .. }
             | Self::Busy(_)
-            | Self::Declined
+            | Self::Declined(_)
             | Self::Stalled { .. }
             | Self::Ended { .. }
             | Self::Api { .. }
+            | Self::Told(_)
+            | Self::Unclear(_)
             | Self::Output(_)
             | Self::Runtime(_) => Exit::Failure,
+        }
+    }
+
+    /// The exit code of the program.
+    pub(crate) fn code(&self) -> ExitCode {
+        /// What `--check-complete` says of a sweep that it cannot look up.
+        const UNCLEAR: u8 = 3;
+        if let Self::Told(code) = self {
+            *code
+        } else if matches!(self, Self::Unclear(_)) {
+            UNCLEAR.into()
+        } else {
+            self.exit().into()
         }
     }
 
@@ -249,13 +281,17 @@ Self::Forbidden { verb, resource, place, .. } => {
             Self::ScheduleExists { name, namespace } => format!("Look at it with `kubectl spawn schedule show {name} -n {namespace}`; choose another with --name, or end it first with `kubectl spawn schedule cancel {name} -n {namespace}`."),
             Self::ScheduleRefused(_) => "`kubectl explain sporeschedule.spec` describes every field.".into(),
             Self::NoNamespace(namespace) => format!("Create it with `kubectl create namespace {namespace}`, or choose another with -n."),
-            Self::Exists { name, namespace } => format!("Look at it with `kubectl spawn status {name} -n {namespace}`; choose another name, or delete it first with `kubectl spawn delete {name} -n {namespace}`."),
+            Self::Exists { noun, name, namespace } => {
+                let named = if *noun == "spore" { name.clone() } else { format!("{noun}/{name}") };
+                format!("Look at it with `kubectl spawn status {named} -n {namespace}`; choose another name, or delete it first with `kubectl spawn delete {named} -n {namespace}`.")
+            }
             Self::Refused(_) => "`kubectl explain sporeinstance.spec` describes every field.".into(),
             Self::Unreadable { .. } => "Another version of the plugin may know it; kubectl and -o json show it as it is.".into(),
             Self::Busy(_) => "Try again.".into(),
             Self::Stalled { target, .. } => format!("The spore stays: put that right and it goes on, or give up with `kubectl spawn delete {target}`."),
             Self::WorkloadFailed { target, .. } => format!("`kubectl spawn status {target}` shows what is known of it."),
-            Self::Deleted(_) | Self::Declined | Self::Api { .. } | Self::Output(_) | Self::Runtime(_) => return None,
+            Self::Unclear(error) => return error.advice(),
+            Self::Deleted(_) | Self::Declined(_) | Self::Told(_) | Self::Api { .. } | Self::Output(_) | Self::Runtime(_) => return None,
         })
     }
 }

@@ -8,12 +8,18 @@ mod cli;
 mod client;
 mod cmd;
 mod complete;
+mod confirm;
 mod error;
+mod find;
+mod group;
+mod group_wait;
+mod kind;
 mod kubeconfig;
 mod manifest;
 mod print;
 mod progress;
 mod refusal;
+mod results;
 mod steps;
 mod transport;
 mod watch;
@@ -33,7 +39,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             print::complain(&error);
-            error.exit().into()
+            error.code()
         }
     }
 }

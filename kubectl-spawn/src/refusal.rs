@@ -5,6 +5,7 @@ use kube::core::Status;
 use crate::{
     client::Cluster,
     error::{Error, chain},
+    kind::Kind,
 };
 
 impl Cluster {
@@ -64,11 +65,16 @@ impl Cluster {
             }
             404 if name.is_empty() => Error::NotInstalled { context },
             404 => Error::NotFound {
+                noun: noun(resource),
                 name,
                 namespace,
                 nearest: None,
             },
-            409 if status.is_already_exists() => Error::Exists { name, namespace },
+            409 if status.is_already_exists() => Error::Exists {
+                noun: noun(resource),
+                name,
+                namespace,
+            },
             409 => Error::Busy(name),
             400 | 422 => Error::Refused(detail),
             _ => Error::Api {
@@ -78,6 +84,14 @@ impl Cluster {
             },
         }
     }
+}
+
+/// What people call one of a resource.
+fn noun(resource: &'static str) -> &'static str {
+    let known = Kind::ALL
+        .into_iter()
+        .find(|kind| kind.resource() == resource);
+    known.map_or(resource, Kind::noun)
 }
 
 /// Where something is not allowed, as flags of kubectl.
@@ -111,10 +125,7 @@ fn root(error: &kube::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        client::{RESOURCE, tests::cluster},
-        error::Exit,
-    };
+    use crate::{client::tests::cluster, error::Exit};
 
     #[test]
     fn a_refusal_does_not_name_the_resource_twice() {
@@ -130,7 +141,11 @@ mod tests {
         let status = serde_json::json!({
             "status": "Failure", "code": code, "reason": reason, "message": message, "details": details,
         });
-        cluster().explain_status("get", RESOURCE, &serde_json::from_value(status).unwrap())
+        cluster().explain_status(
+            "get",
+            Kind::Spore.resource(),
+            &serde_json::from_value(status).unwrap(),
+        )
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! Waiting: follows spores until a condition holds, the time is over or the user has had enough.
+//! Waiting: follows objects until a condition holds, the time is over or the user has had enough.
 
 use std::{collections::BTreeSet, pin::pin, time::Duration};
 
@@ -12,20 +12,21 @@ use spore_crds::SporeInstance;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    client::{Cluster, Guarded, RESOURCE},
+    client::{Cluster, Guarded},
     error::Error,
+    kind::Spawned,
 };
 
 /// After this long without news, [`Seen::Quiet`] is reported, and again each time.
 const QUIET: Duration = Duration::from_secs(15);
 
 /// What is seen while waiting.
-pub(crate) enum Seen<'a> {
-    /// A spore is like this now.
-    Is(&'a SporeInstance),
-    /// A spore is like this now, which this program does not understand.
+pub(crate) enum Seen<'a, K = SporeInstance> {
+    /// An object is like this now.
+    Is(&'a K),
+    /// An object is like this now, which this program does not understand.
     Unreadable(&'a InvalidObject),
-    /// There is no spore of this name, or no more.
+    /// There is no object of this name, or no more.
     Gone(&'a str),
     /// The cluster cannot be asked for the moment.
     Trouble(&'a Error),
@@ -43,18 +44,18 @@ pub(crate) enum Outcome<T> {
     Interrupted,
 }
 
-/// Follows the spores of these names, shows `see` what happens, and returns what it returns.
-pub(crate) async fn follow<T>(
+/// Follows the objects of these names, shows `see` what happens, and returns what it returns.
+pub(crate) async fn follow<K: Spawned, T>(
     cluster: &Cluster,
     names: &BTreeSet<String>,
     limit: Option<Duration>,
-    mut see: impl FnMut(Seen<'_>) -> Option<T>,
+    mut see: impl FnMut(Seen<'_, K>) -> Option<T>,
 ) -> Result<Outcome<T>, Error> {
     let mut config = watcher::Config::default();
     if let (1, Some(name)) = (names.len(), names.first()) {
         config = config.fields(&format!("metadata.name={name}"));
     }
-    let mut events = pin!(watcher(cluster.api::<Guarded>(false), config).default_backoff());
+    let mut events = pin!(watcher(cluster.api::<Guarded<K>>(false), config).default_backoff());
     let end = limit.map(|limit| Instant::now() + limit);
     let mut interrupt = pin!(tokio::signal::ctrl_c());
     let mut listed = BTreeSet::new();
@@ -73,7 +74,11 @@ pub(crate) async fn follow<T>(
         };
         let reached = match event {
             Some(Ok(event)) => report(event, names, &mut listed, &mut see),
-            Some(Err(error)) => see(Seen::Trouble(&lasting(cluster, &error)?)),
+            Some(Err(error)) => see(Seen::Trouble(&lasting(
+                cluster,
+                K::KIND.resource(),
+                &error,
+            )?)),
             // A watcher goes on for ever.
             None => return Ok(Outcome::TimedOut),
         };
@@ -83,11 +88,11 @@ pub(crate) async fn follow<T>(
     }
 }
 
-fn report<T>(
-    event: watcher::Event<Guarded>,
+fn report<K: Spawned, T>(
+    event: watcher::Event<Guarded<K>>,
     names: &BTreeSet<String>,
     listed: &mut BTreeSet<String>,
-    see: &mut impl FnMut(Seen<'_>) -> Option<T>,
+    see: &mut impl FnMut(Seen<'_, K>) -> Option<T>,
 ) -> Option<T> {
     match event {
         watcher::Event::Init => {
@@ -120,15 +125,19 @@ fn report<T>(
 }
 
 /// A failure that time may heal is returned to be told; one that it does not heal ends the wait.
-fn lasting(cluster: &Cluster, error: &watcher::Error) -> Result<Error, Error> {
+fn lasting(
+    cluster: &Cluster,
+    resource: &'static str,
+    error: &watcher::Error,
+) -> Result<Error, Error> {
     let told = match error {
-        watcher::Error::InitialListFailed(error) => cluster.explain("list", RESOURCE, error),
+        watcher::Error::InitialListFailed(error) => cluster.explain("list", resource, error),
         watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
-            cluster.explain("watch", RESOURCE, error)
+            cluster.explain("watch", resource, error)
         }
         watcher::Error::WatchError(_) | watcher::Error::NoResourceVersion => Error::Api {
             verb: "watch",
-            resource: RESOURCE,
+            resource,
             detail: error.to_string(),
         },
     };

@@ -1,24 +1,25 @@
 //! `kubectl spawn delete`.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io::{self, BufRead, IsTerminal},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::{ArgAction, ArgGroup, Args};
 use clap_complete::engine::ArgValueCompleter;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{
     ResourceExt,
-    api::{DeleteParams, Preconditions},
+    api::{DeleteParams, DynamicObject, Preconditions, PropagationPolicy},
 };
-use spore_crds::{SporeInstance, conditions};
+use spore_crds::{SporeArray, SporeInstance, SporeSweep, conditions};
 
 use crate::{
     cli::{Global, Limit, limit},
-    client::{self, Cluster, Guarded, RESOURCE},
+    client::{self, Cluster},
     cmd::list::state_word,
     complete,
+    confirm::{self, Question},
     error::Error,
+    group::{Group, counted},
+    kind::{Kind, Reference, Spawned},
     print::{self, table::Table},
     progress::{Mark, Progress, Row},
     watch::{self, Outcome, Seen},
@@ -30,38 +31,44 @@ const UNSEEN: &str = "The controller does nothing about it yet. Does it run? `ku
 /// What is said of a spore before the controller says anything.
 const WAITING: &str = "waiting for the controller";
 
-/// Delete spores and terminate their instances
+/// Delete spores, arrays and sweeps and terminate their instances
 #[derive(Args, Debug)]
 #[command(
     visible_aliases = ["terminate", "rm"],
-    group = ArgGroup::new("which").args(["names", "all", "selector"]).required(true).multiple(true)
+    group = ArgGroup::new("which").args(["names", "all", "selector", "job_array_name", "sweep"]).required(true).multiple(true)
 )]
 pub(crate) struct DeleteArgs {
-    /// Names of the spores
+    /// NAME, array/NAME or sweep/NAME
     #[arg(value_name = "NAME", conflicts_with_all = ["all", "selector"], add = ArgValueCompleter::new(complete::names))]
-    pub(crate) names: Vec<String>,
-    /// All spores of the namespace, also those that have ended
+    names: Vec<Reference>,
+    /// This array with all of its members
+    #[arg(long, visible_alias = "array", value_name = "NAME", conflicts_with_all = ["all", "selector"], add = ArgValueCompleter::new(complete::arrays))]
+    job_array_name: Option<String>,
+    /// This sweep with all of its members and results
+    #[arg(long, alias = "sweep-id", value_name = "NAME", conflicts_with_all = ["all", "selector"], add = ArgValueCompleter::new(complete::sweeps))]
+    sweep: Option<String>,
+    /// All spores, arrays and sweeps of the namespace, also those that have ended
     #[arg(long)]
-    pub(crate) all: bool,
-    /// All spores with these labels
+    all: bool,
+    /// All with these labels
     #[arg(short = 'l', long, value_name = "LABELS")]
-    pub(crate) selector: Option<String>,
+    selector: Option<String>,
     /// Wait until EC2 has nothing left of them
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", value_name = "BOOL")]
-    pub(crate) wait: bool,
+    wait: bool,
     /// How long to wait, 0 for no limit
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = limit)]
-    pub(crate) timeout: Limit,
+    timeout: Limit,
     /// Do not ask
     #[arg(short, long)]
-    pub(crate) yes: bool,
+    yes: bool,
 }
 
 /// Deletes.
 pub(crate) async fn run(args: DeleteArgs, global: &Global) -> Result<(), Error> {
     let cluster = Cluster::connect(global).await?;
-    let spores = chosen(&cluster, &args).await?;
-    if spores.is_empty() {
+    let objects = chosen(&cluster, &args).await?;
+    if objects.is_empty() {
         print::note(&format!(
             "No spores found in {} namespace.",
             cluster.namespace
@@ -69,100 +76,156 @@ pub(crate) async fn run(args: DeleteArgs, global: &Global) -> Result<(), Error> 
         return Ok(());
     }
     if !args.yes {
-        confirm(&cluster, &spores)?;
-    }
-    let mut waiting = BTreeMap::new();
-    for spore in &spores {
-        let name = spore.name_any();
-        if delete(&cluster, spore).await? {
-            print::line(&format!("{} deleted", print::full_name(&name)))?;
-        }
-        waiting.insert(name, spore.uid());
-    }
-    if args.wait {
-        until_gone(&cluster, waiting, args.timeout).await
-    } else {
-        Ok(())
-    }
-}
-
-async fn chosen(cluster: &Cluster, args: &DeleteArgs) -> Result<Vec<Guarded>, Error> {
-    if args.names.is_empty() {
-        return cluster.list(false, args.selector.as_deref()).await;
-    }
-    let mut spores = Vec::new();
-    // A wrong name is found before anything is deleted.
-    for name in BTreeSet::from_iter(&args.names) {
-        spores.push(client::guarded(cluster.get_raw(name).await?));
-    }
-    Ok(spores)
-}
-
-/// Asks whoever sits at the terminal.
-fn confirm(cluster: &Cluster, spores: &[Guarded]) -> Result<(), Error> {
-    if !io::stdin().is_terminal() {
-        return Err(Error::Usage {
-            what: format!(
-                "{} would be deleted, and there is nobody to ask",
-                count(spores.len())
-            ),
-            advice: "Say --yes if it is meant.".into(),
-        });
-    }
-    print::note(&format!(
-        "This deletes from namespace {} and terminates in EC2:",
-        cluster.namespace
-    ));
-    print::note(overview(spores).trim_end());
-    print::note(&format!("Delete {}? [y/N]", count(spores.len())));
-    let mut answer = String::new();
-    // An answer that cannot be read is no consent.
-    let _ = io::stdin().lock().read_line(&mut answer);
-    match answer.trim().to_lowercase().as_str() {
-        "y" | "yes" => Ok(()),
-        _ => Err(Error::Declined),
-    }
-}
-
-fn count(spores: usize) -> String {
-    match spores {
-        1 => "1 spore".into(),
-        many => format!("{many} spores"),
-    }
-}
-
-fn overview(spores: &[Guarded]) -> String {
-    let mut table = Table::new(&["NAME", "STATE", "TYPE", "INSTANCE", "WORKLOAD"]);
-    for spore in spores {
-        let Ok(spore) = &spore.0 else {
-            table.row(vec![Some(spore.name_any()), None, None, None, None]);
-            continue;
+        let question = Question {
+            done: "deleted",
+            would: "would be deleted",
+            ask: "Delete",
         };
-        let status = spore.status.clone().unwrap_or_default();
-        table.row(vec![
-            Some(spore.name_any()),
-            state_word(spore),
-            Some(spore.spec.instance_type.clone()),
-            status.instance.map(|instance| instance.id),
-            status.workload.and_then(|workload| workload.phase),
-        ]);
+        print::note(&format!(
+            "This deletes from namespace {} and terminates in EC2:",
+            cluster.namespace
+        ));
+        print::note(overview(&objects).trim_end());
+        confirm::ask(&question, &count(&objects))?;
+    }
+    let mut waiting = BTreeMap::<_, Waiting>::new();
+    for object in &objects {
+        if delete(&cluster, object).await? {
+            print::line(&format!("{} deleted", print::full_name(object)))?;
+        }
+        let of_kind = waiting.entry(Kind::of(object).resource()).or_default();
+        of_kind.insert(object.name_any(), object.uid());
+    }
+    if !args.wait {
+        return Ok(());
+    }
+    let mut left = |kind: Kind| waiting.remove(kind.resource()).unwrap_or_default();
+    until_gone::<SporeInstance>(&cluster, left(Kind::Spore), args.timeout).await?;
+    until_gone::<SporeArray>(&cluster, left(Kind::Array), args.timeout).await?;
+    until_gone::<SporeSweep>(&cluster, left(Kind::Sweep), args.timeout).await
+}
+
+async fn chosen(cluster: &Cluster, args: &DeleteArgs) -> Result<Vec<DynamicObject>, Error> {
+    let mut references = args.names.clone();
+    let array = args.job_array_name.as_ref();
+    references.extend(array.map(|name| Reference::to(Kind::Array, name)));
+    let sweep = args.sweep.as_ref();
+    references.extend(sweep.map(|name| Reference::to(Kind::Sweep, name)));
+    let mut objects = Vec::new();
+    if references.is_empty() {
+        let selector = args.selector.as_deref();
+        for kind in Kind::ALL {
+            match cluster.list_raw(kind, false, selector).await {
+                // An older installation has no groups.
+                Err(Error::NotInstalled { .. }) if kind != Kind::Spore => {}
+                found => objects.extend(found?),
+            }
+        }
+        // A member goes with its group; alone, it might be replaced.
+        let groups = objects
+            .iter()
+            .filter_map(ResourceExt::uid)
+            .collect::<BTreeSet<_>>();
+        let goes_along = |object: &DynamicObject| {
+            let mut owners = object.owner_references().iter();
+            owners.any(|owner| groups.contains(&owner.uid))
+        };
+        objects.retain(|object| !goes_along(object));
+        return Ok(objects);
+    }
+    // A wrong name is found before anything is deleted.
+    for reference in &references {
+        objects.push(cluster.find(reference).await?);
+    }
+    objects.sort_by_key(ResourceExt::uid);
+    objects.dedup_by_key(|object| object.uid());
+    objects.sort_by_key(|object| (Kind::of(object).resource(), object.name_any()));
+    Ok(objects)
+}
+
+fn count(objects: &[DynamicObject]) -> String {
+    let of = |kind: Kind| {
+        let count = objects
+            .iter()
+            .filter(|object| Kind::of(object) == kind)
+            .count();
+        match count {
+            0 => None,
+            1 => Some(format!("1 {}", kind.noun())),
+            many => Some(format!("{many} {}s", kind.noun())),
+        }
+    };
+    Kind::ALL
+        .into_iter()
+        .filter_map(of)
+        .collect::<Vec<_>>()
+        .join(" and ")
+}
+
+fn overview(objects: &[DynamicObject]) -> String {
+    let mut table = Table::new(&["NAME", "STATE", "TYPE", "INSTANCE", "WORKLOAD"]);
+    for object in objects {
+        let cells = match Kind::of(object) {
+            Kind::Spore => client::guarded(object.clone())
+                .0
+                .ok()
+                .map(|spore| of_spore(&spore)),
+            Kind::Array => {
+                let array = client::guarded::<SporeArray>(object.clone());
+                array.0.ok().map(|array| of_group(&array))
+            }
+            Kind::Sweep => {
+                let sweep = client::guarded::<SporeSweep>(object.clone());
+                sweep.0.ok().map(|sweep| of_group(&sweep))
+            }
+        };
+        let mut row = vec![Some(Reference::of(object).to_string())];
+        row.extend(cells.unwrap_or_default());
+        table.row(row);
     }
     table.render("  ")
 }
 
-/// Deletes exactly the spore that was shown, not another that has taken its name since. Returns
-/// whether it was still there.
-async fn delete(cluster: &Cluster, spore: &Guarded) -> Result<bool, Error> {
+fn of_spore(spore: &SporeInstance) -> [Option<String>; 4] {
+    let status = spore.status.clone().unwrap_or_default();
+    [
+        state_word(spore),
+        Some(spore.spec.instance_type.clone()),
+        status.instance.map(|instance| instance.id),
+        status.workload.and_then(|workload| workload.phase),
+    ]
+}
+
+fn of_group<G: Group>(group: &G) -> [Option<String>; 4] {
+    let status = group.status().filter(|status| status.state.is_some());
+    [
+        group.state_word(),
+        group.instance_type().map(ToOwned::to_owned),
+        status.map(|status| format!("{} active", status.active)),
+        status.map(counted),
+    ]
+}
+
+/// Deletes exactly what was shown, not another that has taken its name since. Returns whether it was
+/// still there.
+async fn delete(cluster: &Cluster, object: &DynamicObject) -> Result<bool, Error> {
+    let kind = Kind::of(object);
     let params = DeleteParams {
         preconditions: Some(Preconditions {
-            uid: spore.uid(),
+            uid: object.uid(),
             resource_version: None,
         }),
+        // So that a group is there as long as its members are.
+        propagation_policy: (kind != Kind::Spore).then_some(PropagationPolicy::Foreground),
         ..DeleteParams::default()
     };
-    let api = cluster.raw();
+    let api = cluster.raw(kind);
     match cluster
-        .ask("delete", RESOURCE, api.delete(&spore.name_any(), &params))
+        .ask(
+            "delete",
+            kind.resource(),
+            api.delete(&object.name_any(), &params),
+        )
         .await
     {
         Ok(_) => Ok(true),
@@ -171,33 +234,39 @@ async fn delete(cluster: &Cluster, spore: &Guarded) -> Result<bool, Error> {
     }
 }
 
+/// Names and UIDs of what is not gone yet.
+type Waiting = BTreeMap<String, Option<String>>;
+
 /// Waits until the objects are gone, which they are when EC2 says that nothing is left.
-async fn until_gone(
+async fn until_gone<K: Leaving>(
     cluster: &Cluster,
-    mut waiting: BTreeMap<String, Option<String>>,
+    mut waiting: Waiting,
     timeout: Limit,
 ) -> Result<(), Error> {
+    if waiting.is_empty() {
+        return Ok(());
+    }
     let names = waiting.keys().cloned().collect::<BTreeSet<_>>();
     let mut progress = Progress::new("delete");
     // Whether it is known that the controller is at it, or was said that it is not.
     let mut settled = false;
-    let outcome = watch::follow(cluster, &names, timeout.0, |seen| {
+    let outcome = watch::follow::<K, _>(cluster, &names, timeout.0, |seen| {
         match seen {
-            Seen::Is(spore) if waiting.get(&spore.name_any()) == Some(&spore.uid()) => {
-                let row = going(spore);
+            Seen::Is(object) if waiting.get(&object.name_any()) == Some(&object.uid()) => {
+                let row = going(object);
                 settled |= row.detail != WAITING;
                 progress.show(&[row]);
             }
             // Another one of the same name: the one that was meant is gone.
-            Seen::Is(spore) => gone(&mut waiting, &mut progress, &spore.name_any()),
+            Seen::Is(object) => gone::<K>(&mut waiting, &mut progress, &object.name_any()),
             Seen::Unreadable(object) => {
                 let name = object.metadata.name.clone().unwrap_or_default();
                 // Whatever it says, the one that was meant is there as long as its UID is.
                 if waiting.get(&name) != Some(&object.metadata.uid) {
-                    gone(&mut waiting, &mut progress, &name);
+                    gone::<K>(&mut waiting, &mut progress, &name);
                 }
             }
-            Seen::Gone(name) => gone(&mut waiting, &mut progress, name),
+            Seen::Gone(name) => gone::<K>(&mut waiting, &mut progress, name),
             Seen::Trouble(error) => progress.say(&format!("{error}; trying again")),
             Seen::Quiet if settled => {}
             Seen::Quiet => {
@@ -209,7 +278,8 @@ async fn until_gone(
     })
     .await;
     progress.finish();
-    let left = waiting.into_keys().collect::<Vec<_>>().join(", ");
+    let left = waiting.into_keys().map(|name| named::<K>(&name));
+    let left = left.collect::<Vec<_>>().join(", ");
     match outcome? {
         Outcome::Reached(()) => Ok(()),
         Outcome::TimedOut => Err(Error::TimedOut {
@@ -225,26 +295,59 @@ async fn until_gone(
     }
 }
 
-fn gone(waiting: &mut BTreeMap<String, Option<String>>, progress: &mut Progress, name: &str) {
+/// What can be waited for until it is gone.
+trait Leaving: Spawned {
+    /// What the controller says of it.
+    fn conditions(&self) -> &[Condition];
+}
+
+impl Leaving for SporeInstance {
+    fn conditions(&self) -> &[Condition] {
+        self.status
+            .as_ref()
+            .map_or(&[], |status| &status.conditions)
+    }
+}
+
+impl Leaving for SporeArray {
+    fn conditions(&self) -> &[Condition] {
+        self.status
+            .as_ref()
+            .map_or(&[], |status| &status.conditions)
+    }
+}
+
+impl Leaving for SporeSweep {
+    fn conditions(&self) -> &[Condition] {
+        self.status
+            .as_ref()
+            .map_or(&[], |status| &status.conditions)
+    }
+}
+
+fn named<K: Spawned>(name: &str) -> String {
+    Reference::to(K::KIND, name).to_string()
+}
+
+fn gone<K: Spawned>(waiting: &mut Waiting, progress: &mut Progress, name: &str) {
     if waiting.remove(name).is_some() {
         progress.show(&[Row {
-            name: name.to_owned(),
+            name: named::<K>(name),
             mark: Mark::Done,
             detail: "gone".into(),
         }]);
     }
 }
 
-/// What is being done about a spore.
-fn going(spore: &SporeInstance) -> Row {
-    let status = spore.status.as_ref();
-    let ready = status.and_then(|status| conditions::get(&status.conditions, conditions::READY));
-    let detail = match (ready, spore.metadata.deletion_timestamp.is_some()) {
+/// What is being done about it.
+fn going<K: Leaving>(object: &K) -> Row {
+    let ready = conditions::get(object.conditions(), conditions::READY);
+    let detail = match (ready, object.meta().deletion_timestamp.is_some()) {
         (Some(ready), true) if ready.status != "True" => ready.message.clone(),
         _ => WAITING.into(),
     };
     Row {
-        name: spore.name_any(),
+        name: named::<K>(&object.name_any()),
         mark: Mark::Doing,
         detail,
     }
@@ -253,15 +356,13 @@ fn going(spore: &SporeInstance) -> Row {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use kube::{
-        api::ObjectMeta,
-        core::{DeserializeGuard, error_boundary::InvalidObject},
-    };
+    use kube::api::ObjectMeta;
     use serde_json::json;
 
     use super::*;
     use crate::{
         cli::{Cli, Verb},
+        group::tests::array,
         steps::tests::spore,
     };
 
@@ -275,12 +376,25 @@ mod tests {
 
     #[test]
     fn what_is_deleted_must_be_said_and_said_in_one_way() {
-        assert!(parse("a b").is_ok());
-        assert!(parse("--all").is_ok());
-        assert!(parse("-l team=ml").is_ok());
-        assert!(parse("--yes").is_err());
-        assert!(parse("a --all").is_err());
-        assert!(parse("a -l team=ml").is_err());
+        for line in [
+            "a b",
+            "--all",
+            "-l team=ml",
+            "array/a b",
+            "--job-array-name a",
+            "--sweep a",
+        ] {
+            assert!(parse(line).is_ok(), "{line}");
+        }
+        for line in [
+            "--yes",
+            "a --all",
+            "a -l team=ml",
+            "pod/x",
+            "--sweep a --all",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
     }
 
     #[test]
@@ -290,6 +404,10 @@ mod tests {
         assert!(!parse("a --wait=false").unwrap().wait);
     }
 
+    fn stored(object: &impl serde::Serialize) -> DynamicObject {
+        serde_json::from_value(json!(object)).unwrap()
+    }
+
     #[test]
     fn the_question_shows_what_would_be_lost() {
         let spore = spore(json!({
@@ -297,18 +415,22 @@ mod tests {
             "instance": {"id": "i-0123"},
             "workload": {"phase": "Running"},
         }));
-        let odd = InvalidObject {
-            error: "it cannot be read".into(),
-            metadata: ObjectMeta {
-                name: Some("odd".into()),
-                ..ObjectMeta::default()
-            },
+        let array = array(json!({
+            "state": "Running", "conditions": [], "active": 98, "succeeded": 2,
+        }));
+        let mut odd = stored(&spore);
+        odd.metadata = ObjectMeta {
+            name: Some("odd".into()),
+            ..ObjectMeta::default()
         };
-        let shown = [DeserializeGuard(Ok(spore)), DeserializeGuard(Err(odd))];
+        odd.data = json!({"spec": 1});
+        let shown = [stored(&spore), odd, stored(&array)];
         insta::assert_snapshot!(overview(&shown), @"
-          NAME    STATE     TYPE        INSTANCE   WORKLOAD
-          train   Running   g5.xlarge   i-0123     Running
-          odd     -         -           -          -
+        NAME           STATE     TYPE        INSTANCE    WORKLOAD
+        train          Running   g5.xlarge   i-0123      Running
+        odd            -         -           -           -
+        array/search   Running   t3.small    98 active   2 succeeded, 0 failed
         ");
+        assert_eq!(count(&shown), "2 spores and 1 array");
     }
 }

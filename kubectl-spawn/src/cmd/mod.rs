@@ -1,13 +1,18 @@
 //! The verbs, one file each.
 
+pub(crate) mod array;
 pub(crate) mod completion;
 pub(crate) mod delete;
 pub(crate) mod extend;
+pub(crate) mod groups;
 pub(crate) mod launch;
 pub(crate) mod list;
 pub(crate) mod schedule;
 pub(crate) mod status;
+pub(crate) mod sweep;
 pub(crate) mod version;
+
+use spore_crds::SporeSweep;
 
 use crate::{
     cli::{Cli, Verb},
@@ -18,11 +23,17 @@ use crate::{
 pub(crate) async fn run(cli: Cli) -> Result<(), Error> {
     let Cli { global, verb } = cli;
     match verb {
-        Verb::Launch(args) => launch::run(args, &global).await,
+        Verb::Launch(args) => launch::run(*args, &global).await,
         Verb::List(args) => list::run(args, &global).await,
         Verb::Status(args) => status::run(args, &global).await,
         Verb::Extend(args) => extend::run(args, &global).await,
         Verb::Delete(args) => delete::run(args, &global).await,
+        Verb::Array(args) => array::run(args, &global).await,
+        Verb::Sweep(args) => sweep::run(args, &global).await,
+        Verb::Cancel(args) => sweep::cancel(&args, &global).await,
+        Verb::Resume(args) => sweep::resume(&args, &global).await,
+        Verb::ListSweeps(args) => groups::run::<SporeSweep>(&args, &global).await,
+        Verb::CollectResults(args) => sweep::collect(&args, &global).await,
         Verb::Schedule(args) => schedule::run(args, &global).await,
         Verb::Version(args) => version::run(args, &global).await,
         Verb::Completion(args) => completion::run(&args),

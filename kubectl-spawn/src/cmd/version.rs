@@ -3,12 +3,7 @@
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use crate::{
-    cli::Global,
-    client::{Cluster, RESOURCE},
-    error::Error,
-    print,
-};
+use crate::{cli::Global, client::Cluster, error::Error, kind::Kind, print};
 
 /// Show the versions of the plugin and of what the cluster serves
 #[derive(Args, Debug)]
@@ -78,7 +73,7 @@ async fn server(global: &Global) -> Result<Server, Error> {
     let served = cluster
         .ask(
             "get",
-            RESOURCE,
+            Kind::Spore.resource(),
             cluster.client.list_api_group_resources(&api),
         )
         .await;

@@ -322,18 +322,14 @@ fn agent(status: &SporeInstanceStatus, facts: &mut Facts, now: Timestamp) {
     facts.say("Agent", text);
 }
 
-/// The conditions with their heading; nothing if there are none.
-pub(crate) fn conditions_table(conditions: &[Condition], now: Timestamp) -> String {
-    if conditions.is_empty() {
+/// Conditions, the telling ones first.
+pub(crate) fn conditions_table(all: &[Condition], now: Timestamp) -> String {
+    if all.is_empty() {
         return String::new();
     }
     let mut table = Table::new(&["TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"]);
-    let known = |type_: &str| {
-        spore_crds::conditions::ALL
-            .iter()
-            .position(|known| *known == type_)
-    };
-    let mut sorted = conditions.iter().collect::<Vec<_>>();
+    let known = |type_: &str| conditions::ALL.iter().position(|known| *known == type_);
+    let mut sorted = all.iter().collect::<Vec<_>>();
     sorted.sort_by_key(|condition| known(&condition.type_).unwrap_or(usize::MAX));
     for condition in sorted {
         table.row(vec![
@@ -347,7 +343,7 @@ pub(crate) fn conditions_table(conditions: &[Condition], now: Timestamp) -> Stri
     format!("\nConditions:\n{}", table.render("  "))
 }
 
-/// The Events with their heading.
+/// Events, or why they are not shown.
 pub(crate) fn events_table(events: Result<&[Happened], &str>, now: Timestamp) -> String {
     let events = match events {
         Err(why) => return format!("\nEvents: not shown: {why}\n"),

@@ -1,6 +1,7 @@
 //! What is printed, and where: results on standard output, everything else on standard error.
 
 pub(crate) mod describe;
+pub(crate) mod group;
 pub(crate) mod table;
 pub(crate) mod time;
 
@@ -10,7 +11,7 @@ use kube::{ResourceExt, api::DynamicObject};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{cli::Format, error::Error};
+use crate::{cli::Format, error::Error, kind::Kind};
 
 /// Prints a result. A reader who has seen enough is no error.
 pub(crate) fn out(text: &str) -> Result<(), Error> {
@@ -33,6 +34,9 @@ pub(crate) fn note(text: &str) {
 
 /// Says what went wrong, and what to do.
 pub(crate) fn complain(error: &Error) {
+    if matches!(error, Error::Told(_)) {
+        return;
+    }
     note(&format!("error: {error}"));
     if let Some(advice) = error.advice().filter(|advice| !advice.is_empty()) {
         note(&advice);
@@ -51,7 +55,7 @@ pub(crate) fn object(object: DynamicObject, format: Format) -> Result<(), Error>
     match format {
         Format::Json => out(&json(&tidy(object))),
         Format::Yaml => out(&yaml(&tidy(object))),
-        Format::Name => line(&full_name(&object.name_any())),
+        Format::Name => line(&full_name(&object)),
     }
 }
 
@@ -60,7 +64,7 @@ pub(crate) fn objects(objects: Vec<DynamicObject>, format: Format) -> Result<(),
     if format == Format::Name {
         return objects
             .iter()
-            .try_for_each(|object| line(&full_name(&object.name_any())));
+            .try_for_each(|object| line(&full_name(object)));
     }
     let items = objects.into_iter().map(tidy).collect::<Vec<_>>();
     let list = json!({"apiVersion": "v1", "kind": "List", "items": items, "metadata": {"resourceVersion": ""}});
@@ -72,8 +76,8 @@ pub(crate) fn objects(objects: Vec<DynamicObject>, format: Format) -> Result<(),
 }
 
 /// The name that `kubectl` takes and prints.
-pub(crate) fn full_name(name: &str) -> String {
-    format!("sporeinstance.{}/{name}", spore_crds::GROUP)
+pub(crate) fn full_name(object: &DynamicObject) -> String {
+    Kind::of(object).full_name(&object.name_any())
 }
 
 /// A value as JSON for people and programs.

@@ -24,6 +24,11 @@ impl Table {
         self.rows.push(cells.into_iter().map(shown).collect());
     }
 
+    /// Whether there is nothing but the columns' names.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.len() <= 1
+    }
+
     /// The table as lines, each beginning with `indent`.
     pub(crate) fn render(&self, indent: &str) -> String {
         let widths = self.widths();

@@ -1,6 +1,6 @@
 //! Spans and moments for people.
 
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use spore_core::duration::Duration;
 
 const MINUTE: u32 = 60;
@@ -55,6 +55,35 @@ pub(crate) fn clock(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
+/// A moment as a clock on the wall shows it, and how far off it is: `3:45 PM PST (in 1h 23m)`.
+pub(crate) fn local(at: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
+    let (there, here) = (at.to_zoned(zone.clone()), now.to_zoned(zone.clone()));
+    let form = match there.date() == here.date() {
+        true => "%-I:%M %p %Z",
+        false => "%b %-d %-I:%M %p %Z",
+    };
+    let off = match at > now {
+        true => format!("in {}", spaced(Duration::between(now, at))),
+        false => "now".to_owned(),
+    };
+    format!("{} ({off})", there.strftime(form))
+}
+
+/// The two largest units of a span: `1h 23m`.
+fn spaced(span: Duration) -> String {
+    let seconds = span.as_secs();
+    let two = |whole: u32, unit: char, rest: u32, small: char| match rest {
+        0 => format!("{whole}{unit}"),
+        rest => format!("{whole}{unit} {rest}{small}"),
+    };
+    match seconds {
+        0..MINUTE => format!("{seconds}s"),
+        MINUTE..HOUR => format!("{}m", seconds / MINUTE),
+        HOUR..DAY => two(seconds / HOUR, 'h', seconds % HOUR / MINUTE, 'm'),
+        _ => two(seconds / DAY, 'd', seconds % DAY / HOUR, 'h'),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +104,20 @@ mod tests {
             (10_368_000, "120d"),
         ] {
             assert_eq!(rough(Duration::from_secs(seconds)), text);
+        }
+    }
+
+    #[test]
+    fn a_completion_is_told_by_the_clock_on_the_wall() {
+        let zone = TimeZone::get("America/Los_Angeles").unwrap();
+        let now = "2026-11-21T22:22:00Z".parse::<Timestamp>().unwrap();
+        for (at, told) in [
+            ("2026-11-21T23:45:00Z", "3:45 PM PST (in 1h 23m)"),
+            ("2026-11-22T23:45:00Z", "Nov 22 3:45 PM PST (in 1d 1h)"),
+            ("2026-11-21T22:22:30Z", "2:22 PM PST (in 30s)"),
+            ("2026-11-21T22:00:00Z", "2:00 PM PST (now)"),
+        ] {
+            assert_eq!(local(at.parse().unwrap(), now, &zone), told);
         }
     }
 

@@ -10,6 +10,7 @@ use crate::{
     cli::{Format, Limit},
     client::Cluster,
     error::{Error, is_capacity},
+    kind::Kind,
     print,
     progress::Progress,
     steps::{self, WaitFor},
@@ -25,8 +26,8 @@ pub(super) async fn wait(
 ) -> Result<(), Error> {
     let name = created.name_any();
     match args.output {
-        None => print::line(&format!("{} created", print::full_name(&name)))?,
-        Some(Format::Name) => print::line(&print::full_name(&name))?,
+        None => print::line(&format!("{} created", print::full_name(created)))?,
+        Some(Format::Name) => print::line(&print::full_name(created))?,
         Some(Format::Json | Format::Yaml) => {}
     }
     let mut watcher = Watcher {
@@ -57,7 +58,7 @@ pub(super) async fn wait(
         (Some(format @ (Format::Json | Format::Yaml)), _) => {
             // Whoever reads the object wants it also if it is not as hoped for.
             let shown = cluster
-                .get_raw(&name)
+                .get_raw(Kind::Spore, &name)
                 .await
                 .and_then(|now| print::object(now, format));
             reached.and(shown)

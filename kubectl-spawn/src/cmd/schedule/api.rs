@@ -45,7 +45,9 @@ fn of_schedule(error: Error) -> Error {
             namespace,
             nearest: None,
         },
-        Error::Exists { name, namespace } => Error::ScheduleExists { name, namespace },
+        Error::Exists {
+            name, namespace, ..
+        } => Error::ScheduleExists { name, namespace },
         Error::Refused(detail) => Error::ScheduleRefused(detail),
         other => other,
     }

@@ -1,9 +1,11 @@
 //! `kubectl spawn`, as kubectl finds it on the path, with a real cluster behind it.
 
+mod arrays;
 mod change;
 mod launch;
 mod look;
 mod schedule;
+mod sweeps;
 
 use std::{env, process::Stdio};
 
@@ -258,6 +260,22 @@ async fn kubectls_own_completion_offers_verbs_flags_and_the_names_of_spores() {
         ["train", "transcode", ":4"]
     );
     assert_eq!(complete(&["delete", "train", "re"]).await, ["render", ":4"]);
+    for name in ["search", "hyper"] {
+        let line = format!("launch {name} --count 2 --instance-type t3.micro");
+        spawned(&world, &line).await;
+    }
+    assert_eq!(
+        complete(&["status", "array/s"]).await,
+        ["array/search", ":4"]
+    );
+    assert_eq!(
+        complete(&["extend", "--job-array-name", "hy"]).await,
+        ["hyper", ":4"]
+    );
+    assert_eq!(
+        complete(&["array", "status", ""]).await,
+        ["hyper", "search", ":4"]
+    );
     assert_eq!(
         complete(&["launch", "--instance-t"]).await,
         ["--instance-type", ":4"]

@@ -145,7 +145,7 @@ fn peer(index: u32, instance: &Instance) -> Option<Peer> {
 fn unpublished(error: &EncodeError) -> Say {
     let reason = match error {
         EncodeError::TooMany(_) => "TooManyMembers",
-        _ => "NotTold",
+        EncodeError::Incomplete { .. } | EncodeError::InvalidId { .. } => "NotTold",
     };
     Say::no(reason, error.to_string())
 }

@@ -377,7 +377,7 @@ impl<'a> Planner<'a> {
                 let message = format!("{id} belongs to no member");
                 self.note(true, "StrayTerminated", "Terminate", message);
             }
-            self.terminate(&region, vec![id]);
+            self.terminate(&region, &[id]);
         }
     }
 

@@ -308,8 +308,10 @@ impl<'a> Planner<'a> {
             "Retry",
             format!("{count} failed members are launched once more"),
         );
+        // They count against the limit of replacements: to keep of half of a hundred thousand rows that
+        // they do not would bring the object near to what etcd takes.
         for index in failed.iter() {
-            self.attempt_anew(index);
+            self.next_attempt(index);
             self.requeue(index, self.now);
         }
         self.status.ended = None;

@@ -215,7 +215,7 @@ pub struct GroupStatus {
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub attempts: Vec<Attempt>,
     /// Indexes with attempts that replaced no failure and so do not count against the limits: what
-    /// was released, withdrawn, or launched once more on request.
+    /// was released or withdrawn.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub uncounted: Vec<Uncounted>,

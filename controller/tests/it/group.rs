@@ -600,6 +600,36 @@ fn a_member_deleted_by_hand_is_handled_by_the_policy() {
 }
 
 #[test]
+fn a_member_deleted_before_it_knows_its_instance_is_not_replaced_while_that_lives() {
+    let mut it = array(1, replace_all());
+    launch(&mut it);
+    assert_eq!(it.members.len(), 1);
+    it.lag = SignedDuration::from_secs(60);
+    it.crash();
+    it.delete_member("many-0");
+    for _ in 0..15 {
+        wait(&mut it, 10);
+        assert!(it.ec2.live().count() <= 1);
+    }
+}
+
+#[test]
+fn a_member_deleted_after_its_work_was_done_has_succeeded() {
+    let mut it = array(1, json!({}));
+    up(&mut it);
+    let (id, now) = (id(&it, 0), it.now);
+    it.ec2.works(&id, now, 0);
+    it.list(REGION);
+    it.settle();
+    it.delete_member("many-0");
+    for _ in 0..3 {
+        wait(&mut it, 10);
+    }
+    assert!(it.members.is_empty());
+    assert_eq!(ended(&it), "Completed");
+}
+
+#[test]
 fn a_member_of_an_older_attempt_is_gone_before_its_index_is_launched_again() {
     let policy = json!({"failurePolicy": {"rules":
         [{"onReasons": ["BootTimeout"], "action": "Replace"}]}});

@@ -100,10 +100,9 @@ impl Cloud {
             let code = "InsufficientInstanceCapacity";
             return Err(error(Class::Capacity, code, &batch.plan.region));
         }
-        for left in [self.free.get_mut(&zone), self.free_anywhere.as_mut()] {
-            if let Some(left) = left {
-                *left -= count;
-            }
+        let limits = [self.free.get_mut(&zone), self.free_anywhere.as_mut()];
+        for left in limits.into_iter().flatten() {
+            *left -= count;
         }
         let identity = Identity::from_tags(&batch.plan.tags).expect("ours");
         let mut given = Vec::new();
@@ -186,7 +185,11 @@ impl Cloud {
             let next = match machine.now.state {
                 InstanceState::Pending => InstanceState::Running,
                 InstanceState::ShuttingDown => InstanceState::Terminated,
-                _ => continue,
+                InstanceState::Running
+                | InstanceState::Stopping
+                | InstanceState::Stopped
+                | InstanceState::Terminated
+                | InstanceState::Unknown => continue,
             };
             machine.change(at, |instance| instance.state = next);
         }

@@ -89,7 +89,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => any::<bool>().prop_map(Step::List),
         2 => Just(Step::Crash),
         4 => (0..200_i64).prop_map(Step::Time),
-        1 => (0..61_i64).prop_map(Step::Lag),
+        2 => (0..61_i64).prop_map(Step::Lag),
         4 => Just(Step::Ec2Goes),
         5 => call().prop_map(Step::Next),
         1 => prop::option::of(0..5_u32).prop_map(Step::Free),
@@ -102,7 +102,7 @@ fn step() -> impl Strategy<Value = Step> {
             Just("Client.UserInitiatedShutdown"),
             Just("Server.InternalError"),
         ]).prop_map(|(which, code)| Step::Dies { which, code }),
-        2 => (0..12_usize).prop_map(Step::DeleteMember),
+        3 => (0..12_usize).prop_map(Step::DeleteMember),
         2 => (0..10_u32).prop_map(Step::Resize),
         1 => Just(Step::Spoil),
         1 => any::<bool>().prop_map(Step::Suspend),
@@ -400,14 +400,14 @@ fn is_over(it: &mut Universe) -> Result<(), String> {
     Ok(())
 }
 
-fn whole_life(object: Object, steps: Vec<Step>, fate: Option<Step>) -> Result<(), TestCaseError> {
+fn whole_life(object: Object, steps: Vec<Step>, fate: Option<&Step>) -> Result<(), TestCaseError> {
     let mut it = Universe::new(object);
     it.list(REGION);
     it.list(OTHER_REGION);
     let middle = steps.len() / 2;
     for (at, step) in steps.into_iter().enumerate() {
-        if let Some(fate) = fate.clone().filter(|_| at == middle) {
-            take(&mut it, fate);
+        if let Some(fate) = fate.filter(|_| at == middle) {
+            take(&mut it, fate.clone());
         }
         let told = format!("{step:?}");
         take(&mut it, step);
@@ -470,13 +470,13 @@ proptest! {
     fn an_array_keeps_every_promise_whatever_happens(
         object in array(), steps in prop::collection::vec(step(), 0..80), fate in fate()
     ) {
-        whole_life(object, steps, fate)?;
+        whole_life(object, steps, fate.as_ref())?;
     }
 
     #[test]
     fn a_sweep_keeps_every_promise_whatever_happens(
         object in sweep(), steps in prop::collection::vec(step(), 0..80), fate in fate()
     ) {
-        whole_life(object, steps, fate)?;
+        whole_life(object, steps, fate.as_ref())?;
     }
 }

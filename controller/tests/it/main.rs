@@ -4,6 +4,7 @@ mod group;
 mod group_checks;
 mod group_cloud;
 mod group_quiet;
+mod group_scale;
 mod group_simulation;
 mod group_world;
 mod money;

@@ -329,7 +329,7 @@ impl<'a> Planner<'a> {
             _ => false,
         } || self.nothing_more(&batch, &record);
         let certain = never_called || (all_known && live.is_empty());
-        self.terminate(&batch.plan.region.clone(), live);
+        self.terminate(&batch.plan.region, &live);
         if certain {
             for index in batch.members.iter() {
                 self.give_back(index, batch.attempt, !never_called);
@@ -385,7 +385,7 @@ impl<'a> Planner<'a> {
         }
         // A deletion terminates all that lives, in one go.
         if self.group.metadata.deletion_timestamp.is_none() {
-            self.terminate(&batch.plan.region.clone(), unwanted);
+            self.terminate(&batch.plan.region, &unwanted);
         }
         if !open {
             return None;

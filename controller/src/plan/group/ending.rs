@@ -155,7 +155,7 @@ impl Planner<'_> {
             }
         }
         for (region, ids) in live {
-            self.terminate(&region, ids);
+            self.terminate(&region, &ids);
         }
         let hold = going || !self.status.batches.is_empty() || self.unlisted();
         if hold {

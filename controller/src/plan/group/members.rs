@@ -345,8 +345,10 @@ impl<'a> Planner<'a> {
             "Retry",
             format!("{count} failed members are launched once more"),
         );
+        // They count against the limit of replacements: to keep of half of a hundred thousand rows that
+        // they do not would bring the object near to what etcd takes.
         for index in failed.iter() {
-            self.attempt_anew(index);
+            self.next_attempt(index);
             self.requeue(index, self.now);
         }
         self.status.ended = None;
@@ -418,7 +420,7 @@ impl<'a> Planner<'a> {
                 let message = format!("{id} belongs to no member");
                 self.note(true, "StrayTerminated", "Terminate", message);
             }
-            self.terminate(&region, vec![id]);
+            self.terminate(&region, &[id]);
         }
     }
 

@@ -407,7 +407,7 @@ impl Planner<'_> {
     }
 
     /// Terminates instances of one region, in calls of a size that EC2 takes.
-    fn terminate(&mut self, region: &str, instance_ids: Vec<String>) {
+    fn terminate(&mut self, region: &str, instance_ids: &[String]) {
         if instance_ids.is_empty() || self.blocked() {
             return;
         }

@@ -38,6 +38,7 @@ use crate::{
     limiter::Limiter,
     metrics::Metrics,
     reconcile::{self, Context},
+    schedule,
     serve::{self, Health},
     settings::{AgentSource, Settings},
     unreadable::Readable,
@@ -309,6 +310,11 @@ impl Work {
             run_group(array_loops, groups.clone()),
             run_group(sweep_loops, groups),
         );
+        let schedules = schedule::run(
+            context.clone(),
+            collector.namespace.as_deref(),
+            stop_signal(),
+        );
         let watch = Watch {
             aws: &context.aws,
             limiter: &context.limiter,
@@ -324,7 +330,7 @@ impl Work {
         }));
         let collecting = future::join_all(regions.iter().map(|region| collector.run(region)));
         tokio::select! {
-            _ = future::join(reconciling, grouping) => tracing::info!("stopped"),
+            _ = future::join3(reconciling, grouping, schedules) => tracing::info!("stopped"),
             () = routing => {}
             _ = listing => {}
             // Collection ends at once when it is off; the rest goes on.

@@ -17,6 +17,7 @@
 //! |---|---|
 //! | [`plan`] | every decision |
 //! | [`reconcile`], [`group`] | the loops over spores, and over arrays and sweeps: plan, store, act |
+//! | [`schedule`] | the loop over schedules |
 //! | [`world`], [`inventory`], [`facts`], [`price`] | what is known |
 //! | [`aws`] | the border to AWS, the only place that names its SDK |
 //! | [`limiter`] | EC2's call budget |
@@ -36,6 +37,7 @@ pub mod metrics;
 pub mod plan;
 pub mod price;
 pub mod reconcile;
+pub mod schedule;
 pub mod serve;
 pub mod settings;
 pub mod unreadable;

@@ -11,10 +11,12 @@
 //! | [`money`] | amounts of dollars, and what a rate comes to over time |
 //! | [`indexes`] | how sets of member indexes are written (`0-3,7`) |
 //! | [`peers`] | how the members of an array learn each other's addresses, through tags |
+//! | [`calendar`] | when a schedule is due: cron or a moment, in a time zone |
 //! | [`agent_config`] | the document that the agent finds on its instance |
 //! | [`token`] | EC2 client tokens, one per launch attempt |
 
 pub mod agent_config;
+pub mod calendar;
 pub mod duration;
 pub mod indexes;
 pub mod lifecycle;

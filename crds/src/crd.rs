@@ -7,7 +7,9 @@ use kube::CustomResourceExt;
 
 use serde_json::json;
 
-use crate::{SporeArray, SporeInstance, SporeResults, SporeSweep, conditions};
+use crate::{
+    SporeArray, SporeInstance, SporeResults, SporeSchedule, SporeSweep, conditions, schedule,
+};
 
 /// Spec fields that may change while an instance lives, and how.
 const CHANGEABLE: [&str; 1] = ["extendTo"];
@@ -21,10 +23,14 @@ pub fn all() -> Vec<(&'static str, CustomResourceDefinition)> {
     let (mut array, mut sweep) = (SporeArray::crd(), SporeSweep::crd());
     begin_reconciling(&mut array);
     begin_reconciling(&mut sweep);
+    let mut schedule = SporeSchedule::crd();
+    begin_reconciling(&mut schedule);
+    limit_name(&mut schedule, schedule::LONGEST_NAME);
     vec![
         ("spore.host_sporeinstances.yaml", instance),
         ("spore.host_sporearrays.yaml", array),
         ("spore.host_sporesweeps.yaml", sweep),
+        ("spore.host_sporeschedules.yaml", schedule),
         ("spore.host_sporeresults.yaml", SporeResults::crd()),
     ]
 }
@@ -48,6 +54,22 @@ fn begin_reconciling(crd: &mut CustomResourceDefinition) {
                 }]
             })));
         }
+    }
+}
+
+/// Refuses names that are too long for what is named after the object.
+fn limit_name(crd: &mut CustomResourceDefinition, most: usize) {
+    for root in schemas(crd) {
+        let rule = ValidationRule {
+            rule: format!("self.metadata.name.size() <= {most}"),
+            message: Some(format!(
+                "the name may have {most} characters: what is created is named after it"
+            )),
+            ..ValidationRule::default()
+        };
+        root.x_kubernetes_validations
+            .get_or_insert_default()
+            .push(rule);
     }
 }
 

@@ -214,6 +214,11 @@ pub struct GroupStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub attempts: Vec<Attempt>,
+    /// Indexes with attempts that replaced no failure and so do not count against the limits: what
+    /// was released, withdrawn, or launched once more on request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub uncounted: Vec<Uncounted>,
     /// Indexes that wait to be launched again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
@@ -357,6 +362,18 @@ pub struct Attempt {
     /// Which attempt, from 2.
     #[schemars(schema_with = "crate::schema::count")]
     pub attempt: u32,
+    /// The indexes.
+    #[schemars(with = "String")]
+    pub indexes: IndexSet,
+}
+
+/// Indexes with the same number of attempts that do not count.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Uncounted {
+    /// How many.
+    #[schemars(schema_with = "crate::schema::count")]
+    pub attempts: u32,
     /// The indexes.
     #[schemars(with = "String")]
     pub indexes: IndexSet,

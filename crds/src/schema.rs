@@ -192,3 +192,105 @@ pub(crate) fn tags(_: &mut SchemaGenerator) -> Schema {
         ],
     })
 }
+
+/// Roughly: what a pattern means is checked by the controller.
+pub(crate) fn cron(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 128,
+        "x-kubernetes-validations": [{
+            "rule": "self.matches('^(@[A-Za-z]+|[0-9A-Za-z*,/?#+-]+( +[0-9A-Za-z*,/?#+-]+){4})$')",
+            "message": "write five fields (minute, hour, day of month, month, day of week), such as 0 */6 * * *, or a name such as @daily; the time zone goes into timeZone",
+        }],
+    })
+}
+
+/// A moment in RFC 3339, or the same without an offset.
+pub(crate) fn local_moment(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 40,
+        "x-kubernetes-validations": [{
+            "rule": "self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,9})?)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])?$')",
+            "message": "write a moment such as 2026-12-01T08:00:00Z or 2026-12-01T08:00:00+01:00, or without an offset a time in timeZone",
+        }],
+    })
+}
+
+pub(crate) fn history(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "integer", "format": "int32", "minimum": 0, "maximum": 100 })
+}
+
+/// Labels of what a schedule creates. Spore's own may not be replaced.
+pub(crate) fn labels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 64,
+        "additionalProperties": { "type": "string", "maxLength": 63, "pattern": "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$" },
+        "x-kubernetes-validations": [not_our_own()],
+    })
+}
+
+pub(crate) fn annotations(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 64,
+        "additionalProperties": { "type": "string", "maxLength": 65536 },
+        "x-kubernetes-validations": [not_our_own()],
+    })
+}
+
+fn not_our_own() -> Value {
+    json!({
+        "rule": "self.all(key, !key.startsWith('spore.host/'))",
+        "message": "keys beginning with spore.host/ are set by Spore",
+    })
+}
+
+pub(crate) fn instance_template(generator: &mut SchemaGenerator) -> Schema {
+    template(crate::SporeInstanceSpec::json_schema(generator))
+}
+
+pub(crate) fn array_template(generator: &mut SchemaGenerator) -> Schema {
+    template(crate::SporeArraySpec::json_schema(generator))
+}
+
+pub(crate) fn sweep_template(generator: &mut SchemaGenerator) -> Schema {
+    template(crate::SporeSweepSpec::json_schema(generator))
+}
+
+/// The schema of a spec that is stored to be created later. Without the rules on changes: a template
+/// may change, and what was created from it does not.
+fn template(mut schema: Schema) -> Schema {
+    if let Some(fields) = schema.as_object_mut() {
+        fields.values_mut().for_each(as_template);
+        keep_lasting_rules(fields);
+    }
+    schema
+}
+
+fn as_template(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            keep_lasting_rules(fields);
+            fields.values_mut().for_each(as_template);
+        }
+        Value::Array(all) => all.iter_mut().for_each(as_template),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn keep_lasting_rules(fields: &mut serde_json::Map<String, Value>) {
+    const RULES: &str = "x-kubernetes-validations";
+    let Some(Value::Array(rules)) = fields.get_mut(RULES) else {
+        return;
+    };
+    rules.retain(|rule| {
+        rule["rule"]
+            .as_str()
+            .is_none_or(|rule| !rule.contains("oldSelf"))
+    });
+    if rules.is_empty() {
+        fields.remove(RULES);
+    }
+}

@@ -57,6 +57,7 @@ pub(crate) enum Verb {
     Status(cmd::status::StatusArgs),
     Extend(cmd::extend::ExtendArgs),
     Delete(cmd::delete::DeleteArgs),
+    Schedule(cmd::schedule::ScheduleArgs),
     Version(cmd::version::VersionArgs),
     Completion(cmd::completion::CompletionArgs),
 }

@@ -17,6 +17,8 @@ use clap_complete::{
 use crate::{
     cli::{Cli, Global, Limit},
     client::Cluster,
+    cmd::schedule,
+    error::Error,
 };
 
 /// The plugin's program.
@@ -72,11 +74,23 @@ fn is_flag(candidate: &CompletionCandidate) -> bool {
 
 /// The names of the namespace's spores that begin like this.
 pub(crate) fn names(current: &OsStr) -> Vec<CompletionCandidate> {
+    candidates(current, async |cluster| cluster.names().await)
+}
+
+/// The names of the namespace's schedules that begin like this.
+pub(crate) fn schedules(current: &OsStr) -> Vec<CompletionCandidate> {
+    candidates(current, schedule::names)
+}
+
+fn candidates(
+    current: &OsStr,
+    names: impl AsyncFnOnce(Cluster) -> Result<Vec<String>, Error>,
+) -> Vec<CompletionCandidate> {
     let Some(begin) = current.to_str() else {
         return Vec::new();
     };
     let global = global(env::args_os());
-    let names = ask(&global).unwrap_or_default();
+    let names = ask(&global, names).unwrap_or_default();
     names
         .into_iter()
         .filter(|name| name.starts_with(begin))
@@ -84,14 +98,17 @@ pub(crate) fn names(current: &OsStr) -> Vec<CompletionCandidate> {
         .collect()
 }
 
-fn ask(global: &Global) -> Option<Vec<String>> {
+fn ask(
+    global: &Global,
+    names: impl AsyncFnOnce(Cluster) -> Result<Vec<String>, Error>,
+) -> Option<Vec<String>> {
     crate::install_crypto();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .ok()?;
     runtime.block_on(async {
-        let names = async { Cluster::connect(global).await?.names().await };
+        let names = async { names(Cluster::connect(global).await?).await };
         tokio::time::timeout(PATIENCE, names).await.ok()?.ok()
     })
 }

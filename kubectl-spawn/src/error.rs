@@ -73,6 +73,26 @@ pub(crate) enum Error {
         namespace: String,
         nearest: Option<String>,
     },
+    /// There is no such schedule.
+    #[error("there is no schedule named {name} in namespace {namespace}")]
+    NoSchedule {
+        name: String,
+        namespace: String,
+        nearest: Option<String>,
+    },
+    /// The name of a schedule is taken.
+    #[error("a schedule named {name} already exists in namespace {namespace}")]
+    ScheduleExists { name: String, namespace: String },
+    /// The API server refused a schedule.
+    #[error("the cluster refuses it: {0}")]
+    ScheduleRefused(String),
+    /// A file cannot be read, or is not what is asked for.
+    #[error("{file}: {what}")]
+    File {
+        file: String,
+        what: String,
+        advice: String,
+    },
     /// There is no such namespace.
     #[error("there is no namespace named {0}")]
     NoNamespace(String),
@@ -176,9 +196,12 @@ impl Error {
     /// The exit code.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Usage { .. } => Exit::Usage,
+            Self::Usage { .. } | Self::File { .. } => Exit::Usage,
             Self::Unauthorized { .. } | Self::Forbidden { .. } => Exit::Permission,
-            Self::NotFound { .. } | Self::NoNamespace(_) | Self::Deleted(_) => Exit::NotFound,
+            Self::NotFound { .. }
+            | Self::NoSchedule { .. }
+            | Self::NoNamespace(_)
+            | Self::Deleted(_) => Exit::NotFound,
             Self::Stalled { reason, .. } if is_capacity(reason) => Exit::Capacity,
             Self::Stalled { reason, .. } if reason == "AccessDenied" => Exit::Permission,
             Self::TimedOut { capacity: true, .. } => Exit::Capacity,
@@ -189,7 +212,9 @@ impl Error {
             | Self::Unreachable { .. }
             | Self::NotInstalled { .. }
             | Self::Exists { .. }
+            | Self::ScheduleExists { .. }
             | Self::Refused(_)
+            | Self::ScheduleRefused(_)
             | Self::Unreadable { .. }
             | Self::Busy(_)
             | Self::Declined
@@ -205,6 +230,7 @@ impl Error {
     pub(crate) fn advice(&self) -> Option<String> {
         Some(match self {
             Self::Usage { advice, .. }
+            | Self::File { advice, .. }
             | Self::TimedOut { advice, .. }
             | Self::Ended { advice, .. }
             | Self::Interrupted { advice, .. } => advice.clone(),
@@ -217,8 +243,11 @@ Self::Forbidden { verb, resource, place, .. } => {
                 format!("Ask an administrator for the verb {verb} on {resource}; the cluster role {role} has it. `kubectl auth can-i {verb} {resource} {place}` tells when you have it.")
             }
             Self::NotInstalled { .. } => "Install it with `helm install spore charts/spore -n spore-system --create-namespace`, or choose another cluster with --context.".into(),
-            Self::NotFound { nearest: Some(nearest), .. } => format!("Did you mean {nearest}?"),
+            Self::NotFound { nearest: Some(nearest), .. } | Self::NoSchedule { nearest: Some(nearest), .. } => format!("Did you mean {nearest}?"),
             Self::NotFound { nearest: None, .. } => "`kubectl spawn list --all` shows the spores of this namespace, `kubectl spawn list -A --all` those of all.".into(),
+            Self::NoSchedule { nearest: None, .. } => "`kubectl spawn schedule list` shows the schedules of this namespace, with -A those of all.".into(),
+            Self::ScheduleExists { name, namespace } => format!("Look at it with `kubectl spawn schedule show {name} -n {namespace}`; choose another with --name, or end it first with `kubectl spawn schedule cancel {name} -n {namespace}`."),
+            Self::ScheduleRefused(_) => "`kubectl explain sporeschedule.spec` describes every field.".into(),
             Self::NoNamespace(namespace) => format!("Create it with `kubectl create namespace {namespace}`, or choose another with -n."),
             Self::Exists { name, namespace } => format!("Look at it with `kubectl spawn status {name} -n {namespace}`; choose another name, or delete it first with `kubectl spawn delete {name} -n {namespace}`."),
             Self::Refused(_) => "`kubectl explain sporeinstance.spec` describes every field.".into(),

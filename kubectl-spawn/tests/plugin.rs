@@ -52,6 +52,8 @@ fn a_cluster_that_is_down_is_named_with_its_url_and_context() {
         &["launch", "train", "--instance-type", "t3.micro"],
         &["extend", "train", "1h"],
         &["delete", "train", "--yes"],
+        &["schedule", "list"],
+        &["schedule", "cancel", "nightly"],
     ] {
         let (code, out, err) = said(&spawn(dir.path(), args));
         assert_eq!(code, 1, "{args:?}: {err}");

@@ -8,6 +8,7 @@ pub mod group;
 pub mod instance;
 pub mod launch;
 pub mod orphans;
+pub mod schedule;
 pub mod stage;
 
 use jiff::Timestamp;

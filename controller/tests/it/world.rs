@@ -435,8 +435,14 @@ impl Loop {
     }
 }
 
-fn answer_of(fact: &Fact, now: Timestamp) -> Result<Answer, CloudError> {
+pub(crate) fn answer_of(fact: &Fact, now: Timestamp) -> Result<Answer, CloudError> {
     match fact {
+        Fact::Zones { region, .. } => {
+            let zones = ["a", "b", "c"].into_iter();
+            Ok(Answer::Zones(
+                zones.map(|zone| format!("{region}{zone}")).collect(),
+            ))
+        }
         Fact::Type { name, .. } if name == "x9.none" => Err(failure(
             "DescribeInstanceTypes",
             Class::Invalid,
@@ -448,10 +454,6 @@ fn answer_of(fact: &Fact, now: Timestamp) -> Result<Answer, CloudError> {
             spot: !name.starts_with("mac"),
             on_demand: true,
         })),
-        Fact::Zones { region, .. } => Ok(Answer::Zones(vec![
-            format!("{region}a"),
-            format!("{region}b"),
-        ])),
         Fact::Image { id, .. } => Ok(Answer::Image(ImageFacts {
             id: id.clone(),
             architecture: if id == "ami-00000000000000a64" {

@@ -5,6 +5,7 @@ pub(crate) mod delete;
 pub(crate) mod extend;
 pub(crate) mod launch;
 pub(crate) mod list;
+pub(crate) mod schedule;
 pub(crate) mod status;
 pub(crate) mod version;
 
@@ -22,6 +23,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Error> {
         Verb::Status(args) => status::run(args, &global).await,
         Verb::Extend(args) => extend::run(args, &global).await,
         Verb::Delete(args) => delete::run(args, &global).await,
+        Verb::Schedule(args) => schedule::run(args, &global).await,
         Verb::Version(args) => version::run(args, &global).await,
         Verb::Completion(args) => completion::run(&args),
     }

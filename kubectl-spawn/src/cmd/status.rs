@@ -46,7 +46,10 @@ pub(crate) async fn run(args: StatusArgs, global: &Global) -> Result<(), Error> 
 }
 
 /// What happened to a spore, oldest first.
-async fn events(cluster: &Cluster, spore: &DynamicObject) -> Result<Vec<Happened>, Error> {
+pub(crate) async fn events(
+    cluster: &Cluster,
+    spore: &DynamicObject,
+) -> Result<Vec<Happened>, Error> {
     let api = Api::<Event>::namespaced(cluster.client.clone(), &cluster.namespace);
     let uid = spore.uid().unwrap_or_default();
     let params = ListParams::default().fields(&format!("regarding.uid={uid}"));

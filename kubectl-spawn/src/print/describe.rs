@@ -1,6 +1,7 @@
 //! A spore told to a person.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use spore_core::{
     duration::Duration,
@@ -47,20 +48,22 @@ pub(crate) fn spore(
     format!(
         "{}{}{}",
         facts.render(),
-        conditions_table(status, now),
+        conditions_table(&status.conditions, now),
         events_table(events, now)
     )
 }
 
 /// Labels and what is to be said of them.
-struct Facts(Vec<(&'static str, String)>);
+pub(crate) struct Facts(pub(crate) Vec<(&'static str, String)>);
 
 impl Facts {
-    fn say(&mut self, label: &'static str, text: impl Into<String>) {
+    /// Adds one.
+    pub(crate) fn say(&mut self, label: &'static str, text: impl Into<String>) {
         self.0.push((label, text.into()));
     }
 
-    fn render(&self) -> String {
+    /// The labels in a column, and what is said of them in another.
+    pub(crate) fn render(&self) -> String {
         let width = self
             .0
             .iter()
@@ -319,13 +322,18 @@ fn agent(status: &SporeInstanceStatus, facts: &mut Facts, now: Timestamp) {
     facts.say("Agent", text);
 }
 
-fn conditions_table(status: &SporeInstanceStatus, now: Timestamp) -> String {
-    if status.conditions.is_empty() {
+/// The conditions with their heading; nothing if there are none.
+pub(crate) fn conditions_table(conditions: &[Condition], now: Timestamp) -> String {
+    if conditions.is_empty() {
         return String::new();
     }
     let mut table = Table::new(&["TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"]);
-    let known = |type_: &str| conditions::ALL.iter().position(|known| *known == type_);
-    let mut sorted = status.conditions.iter().collect::<Vec<_>>();
+    let known = |type_: &str| {
+        spore_crds::conditions::ALL
+            .iter()
+            .position(|known| *known == type_)
+    };
+    let mut sorted = conditions.iter().collect::<Vec<_>>();
     sorted.sort_by_key(|condition| known(&condition.type_).unwrap_or(usize::MAX));
     for condition in sorted {
         table.row(vec![
@@ -339,7 +347,8 @@ fn conditions_table(status: &SporeInstanceStatus, now: Timestamp) -> String {
     format!("\nConditions:\n{}", table.render("  "))
 }
 
-fn events_table(events: Result<&[Happened], &str>, now: Timestamp) -> String {
+/// The Events with their heading.
+pub(crate) fn events_table(events: Result<&[Happened], &str>, now: Timestamp) -> String {
     let events = match events {
         Err(why) => return format!("\nEvents: not shown: {why}\n"),
         Ok([]) => return "\nEvents: none\n".into(),

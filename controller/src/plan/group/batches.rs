@@ -1,11 +1,13 @@
 //! Launch calls that are decided: following each until every member that EC2 gave exists.
 
-use spore_core::duration::Duration;
-use spore_crds::{Batch, FailureReason};
+use std::collections::BTreeMap;
 
-use super::{GroupAction, Planner, outcome::Outcome};
+use spore_core::duration::Duration;
+use spore_crds::{Batch, FailureReason, GroupStatus};
+
+use super::{GroupAction, GroupView, Planner, members, outcome::Outcome};
 use crate::{
-    cloud::{Class, CloudError},
+    cloud::{Class, CloudError, Instance},
     plan::{LaunchOutcome, LaunchRecord, launch},
 };
 
@@ -15,7 +17,25 @@ const REPLAY_WINDOW: Duration = Duration::from_secs(12 * 3_600);
 /// Objects made in one pass: few enough that the next launch call does not wait for them.
 const OBJECTS_AT_ONCE: usize = 64;
 
-impl Planner<'_> {
+/// The instances of open launch calls, by token.
+pub(super) fn made<'a>(
+    status: &GroupStatus,
+    view: &GroupView<'a>,
+) -> BTreeMap<String, Vec<&'a Instance>> {
+    let tokens = status.batches.iter().map(|batch| batch.token.clone());
+    let mut made = tokens
+        .map(|token| (token, Vec::new()))
+        .collect::<BTreeMap<_, _>>();
+    for &instance in &view.instances {
+        let token = instance.client_token.as_deref().unwrap_or_default();
+        if let Some(of_call) = made.get_mut(token) {
+            of_call.push(instance);
+        }
+    }
+    made
+}
+
+impl<'a> Planner<'a> {
     /// Follows every open launch call.
     pub(super) fn follow_batches(&mut self) {
         let mut made = 0;
@@ -25,7 +45,8 @@ impl Planner<'_> {
                 // What came goes again: without ever having been made an object.
                 Some(_) if self.status.releasing => self.withdraw(batch),
                 Some(_) => self.placed(batch, &mut made),
-                None if self.must_not_launch() => self.withdraw(batch),
+                None if self.must_not_launch() || self.is_outdated(&batch) => self.withdraw(batch),
+                None if self.group.suspend => self.held(batch),
                 None => self.unplaced(batch),
             };
             match kept {
@@ -43,6 +64,37 @@ impl Planner<'_> {
             || self.group.metadata.deletion_timestamp.is_some()
     }
 
+    /// Whether none of its members is wanted any more as it is here.
+    fn is_outdated(&self, batch: &Batch) -> bool {
+        let mut members = batch.members.iter();
+        !members.any(|index| self.is_wanted(batch, index))
+    }
+
+    fn is_wanted(&self, batch: &Batch, index: u32) -> bool {
+        index < self.status.next && self.attempt(index) == batch.attempt
+    }
+
+    /// The instances of one launch call.
+    fn made(&self, batch: &Batch) -> &[&'a Instance] {
+        self.made.get(&batch.token).map_or(&[], Vec::as_slice)
+    }
+
+    /// How many members EC2 gave, as far as its lists tell: it gives the first ones.
+    fn count_made(&self, batch: &Batch) -> u32 {
+        let last = self.made(batch).iter().filter_map(|i| i.member).max();
+        last.map_or(0, |last| {
+            let given = batch.members.iter().take_while(|index| *index <= last);
+            u32::try_from(given.count()).unwrap_or(u32::MAX)
+        })
+    }
+
+    /// Whether nothing of a launch that the lists do not show can still come.
+    fn nothing_more(&self, batch: &Batch, record: &LaunchRecord) -> bool {
+        let called = record.called_at.unwrap_or(batch.decided_at);
+        self.region_view(&batch.plan.region)
+            .proves_absence(called.max(batch.decided_at), self.settings.absence)
+    }
+
     fn launch_record(&self, batch: &Batch) -> LaunchRecord {
         // A launch that this process did not decide may have been called by a predecessor.
         let known = self.view.launches.get(&batch.token);
@@ -51,6 +103,10 @@ impl Planner<'_> {
 
     fn unplaced(&mut self, batch: Batch) -> Option<Batch> {
         let record = self.launch_record(&batch);
+        let seen = self.count_made(&batch);
+        if seen == batch.members.len() {
+            return self.place(batch, seen);
+        }
         match &record.last {
             Some(LaunchOutcome::Launched { instance_ids }) => {
                 let count = u32::try_from(instance_ids.len()).unwrap_or(u32::MAX);
@@ -121,9 +177,9 @@ impl Planner<'_> {
             };
             self.back_off(&error);
             for index in missing {
-                self.requeue(index, self.now);
+                self.give_back(index, batch.attempt, false);
             }
-        } else if self.status.retry_at.is_none_or(|at| at <= self.now) {
+        } else if !self.is_forming() && self.status.retry_at.is_none_or(|at| at <= self.now) {
             self.status.refusals = 0;
             self.status.retry_at = None;
         }
@@ -148,7 +204,7 @@ impl Planner<'_> {
         error: &CloudError,
     ) -> Option<Batch> {
         let mismatch = error.code.as_deref() == Some("IdempotentParameterMismatch");
-        if (record.unclear || mismatch) && !self.is_absent(&batch, record) {
+        if (record.unclear || mismatch) && !self.nothing_more(&batch, record) {
             self.look_again();
             self.waiting = Some((
                 "LaunchUnclear",
@@ -158,6 +214,10 @@ impl Planner<'_> {
                 ),
             ));
             return Some(batch);
+        }
+        let made = self.count_made(&batch);
+        if made > 0 {
+            return self.place(batch, made);
         }
         let message = format!("members {}: {error}", batch.members);
         self.note(true, "LaunchFailed", "RunInstances", message);
@@ -172,13 +232,15 @@ impl Planner<'_> {
                 message: error.to_string(),
             };
             for index in batch.members.iter() {
-                self.record(index, None, &outcome);
+                if self.is_wanted(&batch, index) {
+                    self.record(index, None, &outcome);
+                }
             }
             return None;
         }
         self.back_off(error);
         for index in batch.members.iter() {
-            self.requeue(index, self.now);
+            self.give_back(index, batch.attempt, false);
         }
         None
     }
@@ -203,39 +265,48 @@ impl Planner<'_> {
         }
     }
 
-    fn is_absent(&self, batch: &Batch, record: &LaunchRecord) -> bool {
-        let asked = record
-            .called_at
-            .map_or(batch.decided_at, |at| at.max(batch.decided_at));
-        let mut instances = self.view.instances.iter();
-        let seen = instances.any(|i| i.client_token.as_deref() == Some(&batch.token));
-        !seen
-            && self
-                .region_view(&batch.plan.region)
-                .proves_absence(asked, self.settings.absence)
+    /// Whether no call of a launch can have had an effect.
+    fn never_called(record: &LaunchRecord) -> bool {
+        !record.unclear
+            && match &record.last {
+                None | Some(LaunchOutcome::Deferred { .. }) => true,
+                Some(LaunchOutcome::Failed { error, .. }) => error.class.is_definite(),
+                Some(LaunchOutcome::Launched { .. }) => false,
+            }
+    }
+
+    /// A launch that may not be called for as long as launching is held: it is found out what it made.
+    fn held(&mut self, batch: Batch) -> Option<Batch> {
+        let record = self.launch_record(&batch);
+        if let Some(LaunchOutcome::Launched { instance_ids }) = &record.last {
+            let count = u32::try_from(instance_ids.len()).unwrap_or(u32::MAX);
+            return self.place(batch, count);
+        }
+        let made = self.count_made(&batch);
+        let over = self.nothing_more(&batch, &record);
+        if made == batch.members.len() || (over && made > 0) {
+            return self.place(batch, made);
+        }
+        let never_called = Self::never_called(&record);
+        if !never_called && !over {
+            self.look_again();
+            return Some(batch);
+        }
+        for index in batch.members.iter() {
+            self.give_back(index, batch.attempt, !never_called);
+        }
+        None
     }
 
     /// A launch that may not be called any more: whatever it made goes, and only when it is certain
     /// that nothing more can come, the line is closed.
     fn withdraw(&mut self, batch: Batch) -> Option<Batch> {
         let record = self.launch_record(&batch);
-        let never_called = !record.unclear
-            && match &record.last {
-                None | Some(LaunchOutcome::Deferred { .. }) => true,
-                Some(LaunchOutcome::Failed { error, .. }) => error.class.is_definite(),
-                Some(LaunchOutcome::Launched { .. }) => false,
-            };
-        let made = self
-            .view
-            .instances
-            .iter()
-            .filter(|i| i.client_token.as_deref() == Some(&batch.token))
-            .collect::<Vec<_>>();
-        let live = made
-            .iter()
-            .filter(|i| i.state.is_live())
-            .map(|i| i.id.clone())
-            .collect::<Vec<_>>();
+        let never_called = Self::never_called(&record);
+        let made = self.made(&batch);
+        let live = made.iter().filter(|i| i.state.is_live());
+        let live = live.map(|i| i.id.clone()).collect::<Vec<_>>();
+        // Whoever looks late may find instances gone that EC2's lists showed for an hour.
         let all_known = match &record.last {
             _ if batch
                 .placed
@@ -246,17 +317,13 @@ impl Planner<'_> {
             Some(LaunchOutcome::Launched { instance_ids }) => instance_ids
                 .iter()
                 .all(|id| made.iter().any(|instance| instance.id == *id)),
-            _ => self.region_view(&batch.plan.region).proves_absence(
-                record.called_at.unwrap_or(batch.decided_at),
-                self.settings.absence,
-            ),
-        };
+            _ => false,
+        } || self.nothing_more(&batch, &record);
         let certain = never_called || (all_known && live.is_empty());
         self.terminate(&batch.plan.region.clone(), live);
         if certain {
             for index in batch.members.iter() {
-                self.next_attempt(index);
-                self.requeue(index, self.now);
+                self.give_back(index, batch.attempt, !never_called);
             }
             return None;
         }
@@ -265,28 +332,28 @@ impl Planner<'_> {
     }
 
     /// Makes the objects of members that EC2 gave; closes the line once all of them know their
-    /// instance.
+    /// instance. Members that are not wanted any more go without becoming objects.
     fn placed(&mut self, mut batch: Batch, made: &mut usize) -> Option<Batch> {
-        if self.group.metadata.deletion_timestamp.is_some() {
-            // Its instances are terminated with all others.
-            return None;
-        }
-        let mut open = false;
+        let (mut open, mut creating) = (false, false);
+        let mut unwanted = Vec::new();
         for index in batch.members.clone().iter() {
-            let current = self
-                .children
-                .get(&index)
-                .into_iter()
-                .flatten()
-                .find(|child| {
-                    let member = child.spec.member.as_ref();
-                    member.is_some_and(|member| member.attempt == batch.attempt)
-                });
-            let known = current.is_some_and(|child| {
-                let launch = child.status.as_ref().and_then(|s| s.launch.as_ref());
-                launch.is_some() || child.metadata.deletion_timestamp.is_some()
+            let objects = self.children.get(&index).into_iter().flatten();
+            let mut objects = objects.filter(|child| {
+                let member = child.spec.member.as_ref();
+                member.is_some_and(|member| member.attempt == batch.attempt)
             });
-            if known {
+            let current = objects.next();
+            if current.is_some_and(|child| members::has_launch(child)) {
+                continue;
+            }
+            let exists = current.is_some();
+            if self.must_not_launch() || !self.is_wanted(&batch, index) {
+                if self.may_live(&batch, index, &mut unwanted) {
+                    open = true;
+                } else {
+                    batch.members.remove(index);
+                    self.give_back(index, batch.attempt, true);
+                }
                 continue;
             }
             if self.vanished(&batch, index) {
@@ -299,28 +366,44 @@ impl Planner<'_> {
                 self.record(index, None, &outcome);
                 continue;
             }
-            open = true;
-            if current.is_none() && *made < OBJECTS_AT_ONCE {
+            (open, creating) = (true, true);
+            if !exists && *made < OBJECTS_AT_ONCE {
                 *made += self.create(&batch, index);
             }
+        }
+        // A deletion terminates all that lives, in one go.
+        if self.group.metadata.deletion_timestamp.is_none() {
+            self.terminate(&batch.plan.region.clone(), unwanted);
         }
         if !open {
             return None;
         }
-        self.wake_at(Duration::from_secs(1).after(self.now));
+        if creating {
+            self.wake_at(Duration::from_secs(1).after(self.now));
+        } else {
+            self.look_again();
+        }
         Some(batch)
+    }
+
+    /// Whether the instance of a member that is not wanted any more may live; if it is seen to, its id
+    /// is put with the others.
+    fn may_live(&self, batch: &Batch, index: u32, live: &mut Vec<String>) -> bool {
+        let made = self.made(batch);
+        let mut own = made.iter().filter(|i| i.member == Some(index)).peekable();
+        if own.peek().is_none() {
+            return !self.nothing_more(batch, &self.launch_record(batch));
+        }
+        let before = live.len();
+        let own = own.filter(|i| i.state.is_live());
+        live.extend(own.map(|i| i.id.clone()));
+        live.len() > before
     }
 
     /// Whether the instance of a member was given and is certainly not there any more.
     fn vanished(&self, batch: &Batch, index: u32) -> bool {
-        let mut instances = self.view.instances.iter();
-        let seen = instances.any(|instance| {
-            instance.member == Some(index) && instance.client_token.as_deref() == Some(&batch.token)
-        });
-        !seen
-            && self
-                .region_view(&batch.plan.region)
-                .proves_absence(batch.decided_at, self.settings.absence)
+        self.nothing_more(batch, &self.launch_record(batch))
+            && !self.made(batch).iter().any(|i| i.member == Some(index))
     }
 
     /// Creates the object of a member. Says how many objects that makes.

@@ -26,6 +26,9 @@ const BATCH: u32 = 100;
 /// Lines that may be open at once: the most that EC2's request bucket admits within some seconds, and
 /// few enough that the object stays small.
 const OPEN_BATCHES: usize = 12;
+/// User data and tags of open lines, in bytes, from which on no further line is opened: one line may
+/// bring 40 KiB, and the whole status is to stay below 256 KiB.
+const OPEN_BYTES: usize = 48 * 1_024;
 
 /// Members that can be launched by one call: the same in everything but their parameters.
 struct Candidates {
@@ -42,7 +45,7 @@ impl Planner<'_> {
             return;
         }
         let mut slots = self.slots();
-        while slots > 0 && self.status.batches.len() < OPEN_BATCHES {
+        while slots > 0 && self.may_open() {
             let Some(candidates) = self.candidates(slots) else {
                 return;
             };
@@ -55,6 +58,17 @@ impl Planner<'_> {
                 return;
             }
         }
+    }
+
+    /// Whether the status may hold another line.
+    fn may_open(&self) -> bool {
+        let size = |batch: &Batch| {
+            let tags = batch.plan.tags.iter();
+            let tags = tags.map(|(key, value)| key.len() + value.len());
+            batch.plan.user_data.as_ref().map_or(0, String::len) + tags.sum::<usize>()
+        };
+        let open = &self.status.batches;
+        open.len() < OPEN_BATCHES && open.iter().map(size).sum::<usize>() < OPEN_BYTES
     }
 
     fn may_decide(&mut self) -> bool {
@@ -115,21 +129,17 @@ impl Planner<'_> {
 
     /// Indexes to launch, in order: those that are due again, then those never launched.
     fn due(&mut self, most: u32) -> Vec<u32> {
-        let mut due = IndexSet::new();
-        for retry in &self.status.retries {
-            if retry.at <= self.now {
-                due.extend(retry.indexes.iter());
-            }
-        }
         let later = self.status.retries.iter().find(|retry| retry.at > self.now);
         if let Some(at) = later.map(|retry| retry.at) {
             self.wake_at(at);
         }
         // What is left of an older attempt must be gone first.
         let free = |index: &u32| !self.active.contains(*index) && !self.children_live(*index);
-        due.iter()
-            .filter(free)
+        let due = self.status.retries.iter();
+        due.take_while(|retry| retry.at <= self.now)
+            .flat_map(|retry| retry.indexes.iter())
             .chain(self.status.next..self.group.size)
+            .filter(free)
             .take(most as usize)
             .collect()
     }
@@ -143,8 +153,13 @@ impl Planner<'_> {
 
     /// The first members to launch that fit into one call.
     fn candidates(&mut self, slots: u32) -> Option<Candidates> {
-        // A window, so that rows of two kinds in turn still come to few calls.
-        let due = self.due(slots.saturating_mul(2).min(4 * BATCH));
+        // A window, so that rows of two kinds in turn still come to few calls, and that a region which
+        // is full does not hold up the others.
+        let window = match self.group.parallelism_per_region {
+            Some(_) => 4 * BATCH,
+            None => slots.saturating_mul(2).min(4 * BATCH),
+        };
+        let due = self.due(window);
         let mut found: Option<Candidates> = None;
         let in_regions = self.active_by_region();
         for index in due {
@@ -443,12 +458,12 @@ impl Planner<'_> {
         self.take(&members);
         self.active.extend(members.iter());
         let count = members.len();
-        let together = self.is_forming();
+        let min_count = self.fewest(count);
         self.status.batches.push(Batch {
             number: self.status.batches_decided,
             attempt,
             members,
-            min_count: if together { count } else { 1 },
+            min_count,
             token,
             decided_at,
             deadline,
@@ -478,13 +493,14 @@ impl Planner<'_> {
         let Some(last) = members.iter().last() else {
             return;
         };
-        let overtaken = (self.status.next..last).filter(|index| !members.contains(*index));
-        for index in overtaken.collect::<Vec<_>>() {
-            self.requeue(index, self.now);
+        let next = self.status.next;
+        if last < next {
+            return;
         }
-        if last >= self.status.next {
-            self.status.next = last + 1;
-            self.status.rows_digest = self.group.members.digest(last + 1);
+        self.status.next = last + 1;
+        self.status.rows_digest = self.group.members.digest(last + 1);
+        for index in (next..last).filter(|index| !members.contains(*index)) {
+            self.requeue(index, self.now);
         }
     }
 

@@ -1,7 +1,7 @@
 //! How everything ends: by success, by policy, by a deadline, by being cancelled or deleted.
 
 use spore_core::duration::Duration;
-use spore_crds::State;
+use spore_crds::{Ended, FailureReason, SporeInstance};
 
 use super::{
     Planner, members,
@@ -73,36 +73,62 @@ impl Planner<'_> {
         let Some(ended) = self.status.ended.clone() else {
             return;
         };
-        self.status.retries.clear();
         self.status.releasing = false;
+        for index in self.queued().iter() {
+            self.cut_short(index, None, &ended);
+        }
+        self.status.retries.clear();
         let unfinished = self
             .children
             .iter()
             .flat_map(|(&index, objects)| objects.iter().map(move |child| (index, *child)))
             .filter(|(_, child)| !members::is_finished(child))
-            .filter(|(_, child)| {
-                let state = child.status.as_ref().and_then(|status| status.state);
-                state != Some(State::Stopped)
-            })
+            .filter(|(index, child)| !(members::is_stopped(child) && self.is_recorded(*index)))
             .collect::<Vec<_>>();
         for (index, child) in unfinished {
-            if child.metadata.deletion_timestamp.is_none()
-                && !self.is_recorded(index)
-                && self.group.history.is_some()
-            {
-                let outcome = Outcome {
-                    failure: Some(spore_crds::FailureReason::UserRequested),
-                    exit_code: None,
-                    message: ended.message.clone(),
-                };
-                let name = self.group.members.member(index).ok().and_then(|m| m.name);
-                let mut row =
-                    outcome::result(Some(child), (index, self.attempt(index)), name, &outcome);
-                row.reason.clone_from(&ended.reason);
-                self.results.push(row);
+            let ours = self.attempt(index)
+                == child
+                    .spec
+                    .member
+                    .as_ref()
+                    .map_or(0, |member| member.attempt);
+            if ours && !self.is_recorded(index) {
+                self.cut_short(index, Some(child), &ended);
             }
             self.remove(child);
         }
+    }
+
+    /// A member that the end of everything ends. If the whole has succeeded it is not needed any more,
+    /// and has neither succeeded nor failed; else it counts as failed, and can be launched once more
+    /// with the others.
+    fn cut_short(&mut self, index: u32, child: Option<&SporeInstance>, ended: &Ended) {
+        if index >= self.group.size {
+            return;
+        }
+        let going = child.is_some_and(|child| child.metadata.deletion_timestamp.is_some());
+        let completed = ended.reason == outcome::COMPLETED;
+        if completed && going {
+            return;
+        }
+        if !completed {
+            self.account(child);
+            self.status.failed_indexes.insert(index);
+            let reasons = &mut self.status.reasons;
+            *reasons.entry(ended.reason.clone()).or_default() += 1;
+        }
+        if self.group.history.is_none() {
+            return;
+        }
+        let outcome = Outcome {
+            failure: Some(FailureReason::UserRequested),
+            exit_code: None,
+            message: ended.message.clone(),
+        };
+        let name = self.group.members.member(index).ok().and_then(|m| m.name);
+        let mut row = outcome::result(child, (index, self.attempt(index)), name, &outcome);
+        row.reason.clone_from(&ended.reason);
+        self.results.push(row);
     }
 
     /// The way of a group that is deleted: nothing may be left of it in EC2. Its members go with it:

@@ -1,12 +1,12 @@
 //! Members that must be had together: all in one zone, or none at all.
 //!
-//! Each call asks for all of its members or none. While the declared number is not reached, a refusal
-//! releases what came, and the next zone is tried; when all zones were tried, the whole waits.
+//! Each call asks at least for what is missing of the declared number. If that cannot be reached any
+//! more, what came is released, and the next zone is tried; when all zones were tried, the whole waits.
 
 use spore_core::duration::Duration;
 use spore_crds::{Batch, SporeInstanceSpec};
 
-use super::{GroupAction, Planner, members};
+use super::{GroupAction, Planner};
 use crate::{
     cloud::{Class, CloudError},
     facts::{Answer, Fact, Standing},
@@ -27,29 +27,44 @@ impl Planner<'_> {
         if self.status.releasing {
             return self.release();
         }
-        let placed = self.status.batches.iter();
-        let placed = placed.filter(|batch| batch.placed.is_some());
-        let mut have = spore_core::indexes::IndexSet::new();
-        for batch in placed {
-            have.extend(batch.members.iter());
-        }
-        have.extend(self.children.keys().copied());
-        if have.len() >= wanted.min(self.group.size) && self.group.size > 0 {
+        let unplaced = self.status.batches.iter();
+        let unplaced = unplaced.filter(|batch| batch.placed.is_none());
+        let unplaced = unplaced.map(|batch| batch.members.len()).sum::<u32>();
+        let have = self.committed().saturating_sub(unplaced);
+        if have >= wanted.min(self.group.size) && self.group.size > 0 {
             self.status.formed = true;
             self.status.zones_tried.clear();
+            self.status.refusals = 0;
             let zone = self.status.zone.as_deref().unwrap_or("one zone");
-            let message = format!("{} members were had together in {zone}", have.len());
+            let message = format!("{have} members were had together in {zone}");
             self.note(false, "Formed", "Launch", message);
         }
     }
 
+    /// How many indexes were had, or may be by a call that is under way.
+    fn committed(&self) -> u32 {
+        self.status.next.saturating_sub(self.count_queued())
+    }
+
+    /// The fewest instances with which a call of `count`, already taken out of the line, succeeds.
+    pub(super) fn fewest(&self, count: u32) -> u32 {
+        if !self.is_forming() {
+            return 1;
+        }
+        let wanted = self.group.min_available.unwrap_or(0).min(self.group.size);
+        let others = self.committed().saturating_sub(count);
+        wanted.saturating_sub(others).clamp(1, count.max(1))
+    }
+
     /// A refusal of one call of a group that must be had together; says whether it was that.
     pub(super) fn refuse_gang(&mut self, batch: &Batch, error: &CloudError) -> bool {
-        if !self.is_forming() {
+        let wanted = self.group.min_available.unwrap_or(0).min(self.group.size);
+        let others = self.committed().saturating_sub(batch.members.len());
+        if !self.is_forming() || others >= wanted {
             return false;
         }
         for index in batch.members.iter() {
-            self.requeue(index, self.now);
+            self.give_back(index, batch.attempt, false);
         }
         let zone = batch.plan.zone.clone();
         let place = zone.as_deref().unwrap_or("the subnet");
@@ -59,28 +74,33 @@ impl Planner<'_> {
         );
         self.note(true, "Releasing", "Terminate", message);
         self.status.releasing = true;
-        if error.class == Class::Capacity {
-            self.status.zones_tried.extend(zone);
-        } else {
-            self.back_off(error);
+        match zone {
+            Some(zone) if error.class == Class::Capacity => self.status.zones_tried.push(zone),
+            _ => self.back_off(error),
         }
         true
     }
 
     /// Ends what came, until nothing is left of it.
     fn release(&mut self) {
-        let objects = self
-            .children
-            .values()
-            .flatten()
-            .copied()
+        let mut open = spore_core::indexes::IndexSet::new();
+        for batch in &self.status.batches {
+            open.extend(batch.members.iter());
+        }
+        // Everything that came is launched anew, once it is gone. What has ended stays as it ended.
+        for index in (0..self.status.next).filter(|index| !open.contains(*index)) {
+            self.give_back(index, self.attempt(index), true);
+        }
+        let objects = self.children.iter();
+        let objects = objects.filter(|(index, _)| !self.is_recorded(**index));
+        let objects = objects
+            .flat_map(|(_, objects)| objects.iter().copied())
             .collect::<Vec<_>>();
         for child in &objects {
-            if !members::is_finished(child) || child.metadata.deletion_timestamp.is_none() {
-                self.remove(child);
-            }
+            self.remove(child);
         }
-        let live = self.view.instances.iter().any(|i| i.state.is_live());
+        let mut instances = self.view.instances.iter();
+        let live = instances.any(|instance| instance.state.is_live() && !instance.keep);
         if !objects.is_empty() || live || !self.status.batches.is_empty() {
             self.waiting = Some((
                 "Releasing",

@@ -41,36 +41,49 @@ pub(super) fn is_finished(child: &SporeInstance) -> bool {
     matches!(state, Some(State::Succeeded | State::Failed | State::Ended))
 }
 
+/// Whether its disks are kept, and nothing runs.
+pub(super) fn is_stopped(child: &SporeInstance) -> bool {
+    let state = child.status.as_ref().and_then(|status| status.state);
+    state == Some(State::Stopped)
+}
+
+/// Whether a member knows the launch that made its instance: from then on it looks after it.
+pub(super) fn has_launch(child: &SporeInstance) -> bool {
+    let status = child.status.as_ref();
+    status.is_some_and(|status| status.launch.is_some())
+}
+
 impl<'a> Planner<'a> {
     /// Takes in how every member stands, and records those that ended.
     pub(super) fn roll_up(&mut self) {
         self.shrink();
         self.retry_failed();
+        self.join_due();
         let mut launching = IndexSet::new();
         for batch in &self.status.batches {
             launching.extend(batch.members.iter());
         }
         // Indexes that are accounted for by an object or a launch, and by nothing in the status.
         let mut present = 0;
+        let (next, queued) = (self.status.next, self.queued());
         let children = std::mem::take(&mut self.children);
         for (&index, objects) in &children {
             if index >= self.group.size {
                 self.remove_all(objects);
                 continue;
             }
-            let open = self.is_queued(index) || self.is_recorded(index);
+            let open = queued.contains(index) || self.is_recorded(index);
             if launching.contains(index) {
                 self.count(objects);
                 continue;
             }
-            present += u32::from(!open);
-            self.one(index, objects);
+            present += u32::from(!open && index < next);
+            self.one(index, objects, queued.contains(index));
         }
         self.children = children;
         present += self.count_unreadable(&launching);
-        let next = self.status.next;
         for index in launching.iter() {
-            let open = self.is_queued(index) || self.is_recorded(index);
+            let open = queued.contains(index) || self.is_recorded(index);
             present += u32::from(!open && index < next);
             self.active.insert(index);
         }
@@ -106,22 +119,22 @@ impl<'a> Planner<'a> {
     }
 
     /// One index whose launch is over.
-    fn one(&mut self, index: u32, objects: &[&'a SporeInstance]) {
+    fn one(&mut self, index: u32, objects: &[&'a SporeInstance], queued: bool) {
         let attempt = self.attempt(index);
-        let queued = self.is_queued(index);
         for &child in objects {
             let current = member(child).is_some_and(|member| member.attempt == attempt);
             if !current || queued {
                 self.remove(child);
             } else if self.is_recorded(index) {
-                if !is_finished(child)
-                    && child.status.as_ref().and_then(|s| s.state) != Some(State::Stopped)
-                {
+                if !has_launch(child) {
+                    // Its instance was gone before it could be seen.
+                    self.remove(child);
+                } else if !is_finished(child) && !is_stopped(child) {
                     self.active.insert(index);
                 }
             } else if let Some(outcome) = self.outcome(child) {
                 self.record(index, Some(child), &outcome);
-                if !is_finished(child) && outcome.failure == Some(FailureReason::BootTimeout) {
+                if !is_finished(child) && !is_stopped(child) {
                     self.active.insert(index);
                 }
             } else {
@@ -210,7 +223,8 @@ impl<'a> Planner<'a> {
     /// Launches an index again, if the limits admit it.
     fn replace(&mut self, index: u32, attempt: u32) -> bool {
         let policy = self.group.failure_policy;
-        if self.status.ended.is_some() || attempt > outcome::limit_per_index(policy) {
+        let counted = attempt - self.uncounted(index);
+        if self.status.ended.is_some() || counted > outcome::limit_per_index(policy) {
             return false;
         }
         let limit = policy.and_then(|policy| policy.backoff_limit);
@@ -224,7 +238,7 @@ impl<'a> Planner<'a> {
         }
         self.status.retried += 1;
         self.next_attempt(index);
-        self.requeue(index, outcome::pause(attempt).after(self.now));
+        self.requeue(index, outcome::pause(counted).after(self.now));
         true
     }
 
@@ -239,7 +253,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Adds up how long instances existed.
-    fn account(&mut self, child: Option<&SporeInstance>) {
+    pub(super) fn account(&mut self, child: Option<&SporeInstance>) {
         let status = child.and_then(|child| child.status.as_ref());
         if let Some(status) = status {
             self.spend.settle(status, None, self.now);
@@ -259,15 +273,11 @@ impl<'a> Planner<'a> {
     /// Indexes that were launched and of which nothing is there: their objects were deleted.
     fn lost(&mut self, present: u32, launching: &IndexSet) {
         let status = &self.status;
-        // What everything has ended is not lost, and did not fail.
         if status.ended.is_some() {
+            // What was not done by then is neither a success nor a failure of its own.
             return;
         }
-        let queued = status
-            .retries
-            .iter()
-            .map(|retry| retry.indexes.len())
-            .sum::<u32>();
+        let queued = self.count_queued();
         let recorded = status.succeeded_indexes.len() + status.failed_indexes.len();
         if present + queued + recorded >= status.next {
             return;
@@ -295,7 +305,7 @@ impl<'a> Planner<'a> {
             return;
         }
         for index in size..next {
-            self.next_attempt(index);
+            self.attempt_anew(index);
         }
         for retry in &mut self.status.retries {
             retry.indexes.truncate(size);
@@ -315,9 +325,12 @@ impl<'a> Planner<'a> {
             return;
         }
         self.status.retries_of_failed = asked;
+        if let Some(reason) = self.cannot_retry() {
+            let message = format!("failed members are not launched once more: {reason}");
+            return self.note(true, "NotRetried", "Retry", message);
+        }
         let mut failed = std::mem::take(&mut self.status.failed_indexes);
-        let ended = self.status.ended.as_ref();
-        if ended.is_some_and(|ended| ended.reason != outcome::COMPLETED) {
+        if self.status.ended.is_some() {
             // And what was ended with it.
             let next = (0..self.status.next).filter(|index| !self.is_recorded(*index));
             failed.extend(next.collect::<Vec<_>>());
@@ -333,10 +346,22 @@ impl<'a> Planner<'a> {
             format!("{count} failed members are launched once more"),
         );
         for index in failed.iter() {
-            self.next_attempt(index);
+            self.attempt_anew(index);
             self.requeue(index, self.now);
         }
         self.status.ended = None;
+    }
+
+    /// Why launching failed members again would end at once.
+    fn cannot_retry(&self) -> Option<&'static str> {
+        let ended = self.status.ended.as_ref();
+        if ended.is_some_and(|ended| ended.reason == outcome::COMPLETED) {
+            return Some("the whole has succeeded");
+        }
+        let limit = self.status.started_at.zip(self.group.time_limit);
+        limit
+            .is_some_and(|(started, limit)| limit.after(started) <= self.now)
+            .then_some("its deadline has passed; raise both deadline and retryFailed")
     }
 
     fn remove_all(&mut self, objects: &[&SporeInstance]) {
@@ -389,8 +414,10 @@ impl<'a> Planner<'a> {
             .map(|instance| (instance.region.clone(), instance.id.clone()))
             .collect::<Vec<_>>();
         for (region, id) in strays {
-            let message = format!("{id} belongs to no member");
-            self.note(true, "StrayTerminated", "Terminate", message);
+            if !self.blocked() {
+                let message = format!("{id} belongs to no member");
+                self.note(true, "StrayTerminated", "Terminate", message);
+            }
             self.terminate(&region, vec![id]);
         }
     }

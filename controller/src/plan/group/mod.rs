@@ -22,6 +22,7 @@ mod gang;
 mod members;
 mod outcome;
 mod peers;
+mod queue;
 pub mod source;
 mod spend;
 mod tell;
@@ -37,7 +38,7 @@ use spore_core::{
     tags::{Kind, Tags},
 };
 use spore_crds::{
-    Attempt, Batch, Ended, FailurePolicy, GroupStatus, RowResult, SporeInstance, SuccessPolicy,
+    Batch, Ended, FailurePolicy, GroupStatus, RowResult, SporeInstance, SuccessPolicy,
 };
 
 use self::source::Source;
@@ -208,6 +209,10 @@ pub fn plan(
     settings: &Settings,
     now: Timestamp,
 ) -> GroupPlan {
+    let group = &Group {
+        size: declared_size(group),
+        ..*group
+    };
     let mut planner = Planner {
         group,
         view,
@@ -215,6 +220,7 @@ pub fn plan(
         now,
         status: group.status.cloned().unwrap_or_default(),
         children: members::by_index(view),
+        made: BTreeMap::new(),
         active: IndexSet::new(),
         ready: IndexSet::new(),
         spend: Spend::resume(group.status.and_then(|status| status.cost.as_ref())),
@@ -226,6 +232,7 @@ pub fn plan(
         keep_telling: false,
         trouble: None,
     };
+    planner.made = batches::made(&planner.status, view);
     planner.status.observed_generation = group.metadata.generation;
     planner.status.replicas = group.size;
     let hold = if group.metadata.deletion_timestamp.is_some() {
@@ -244,6 +251,15 @@ pub fn plan(
     }
 }
 
+/// How many members there are. Launched rows may not be taken away: a sweep that has become shorter than
+/// what it launched is looked at as it was, and stands still.
+fn declared_size(group: &Group<'_>) -> u32 {
+    let stored = group
+        .status
+        .filter(|status| status.rows_digest.is_some() && group.size < status.next);
+    stored.map_or(group.size, |status| status.replicas)
+}
+
 struct Planner<'a> {
     group: &'a Group<'a>,
     view: &'a GroupView<'a>,
@@ -252,6 +268,8 @@ struct Planner<'a> {
     status: GroupStatus,
     /// Objects of members by index. More than one only while an older attempt goes.
     children: BTreeMap<u32, Vec<&'a SporeInstance>>,
+    /// Instances of open launch calls, by token.
+    made: BTreeMap<String, Vec<&'a Instance>>,
     /// Indexes that are being launched or have an instance that is not gone.
     active: IndexSet,
     /// Indexes that run with an agent that reports.
@@ -341,58 +359,6 @@ impl Planner<'_> {
         for name in behind {
             self.actions.push(GroupAction::Extend { name, to });
         }
-    }
-
-    /// Which attempt at an index is the present one, from 1.
-    fn attempt(&self, index: u32) -> u32 {
-        let mut later = self.status.attempts.iter();
-        later
-            .find(|entry| entry.indexes.contains(index))
-            .map_or(1, |entry| entry.attempt)
-    }
-
-    /// Begins a new attempt at an index.
-    fn next_attempt(&mut self, index: u32) {
-        let attempt = self.attempt(index) + 1;
-        for entry in &mut self.status.attempts {
-            entry.indexes.remove(index);
-        }
-        let known = self.status.attempts.iter_mut();
-        match known.into_iter().find(|entry| entry.attempt == attempt) {
-            Some(entry) => {
-                entry.indexes.insert(index);
-            }
-            None => self.status.attempts.push(Attempt {
-                attempt,
-                indexes: IndexSet::range(index, index + 1),
-            }),
-        }
-        self.status
-            .attempts
-            .retain(|entry| !entry.indexes.is_empty());
-        self.status.attempts.sort_by_key(|entry| entry.attempt);
-    }
-
-    /// Puts an index into the line of those that are launched again.
-    fn requeue(&mut self, index: u32, at: Timestamp) {
-        let at = super::launch::whole_second(at);
-        match self.status.retries.iter_mut().find(|retry| retry.at == at) {
-            Some(retry) => {
-                retry.indexes.insert(index);
-            }
-            None => {
-                self.status.retries.push(spore_crds::Retry {
-                    at,
-                    indexes: IndexSet::range(index, index + 1),
-                });
-                self.status.retries.sort_by_key(|retry| retry.at);
-            }
-        }
-    }
-
-    fn is_queued(&self, index: u32) -> bool {
-        let mut retries = self.status.retries.iter();
-        retries.any(|retry| retry.indexes.contains(index))
     }
 
     fn is_recorded(&self, index: u32) -> bool {

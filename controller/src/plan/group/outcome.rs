@@ -62,6 +62,10 @@ pub(super) fn of(child: &SporeInstance) -> Option<Outcome> {
         State::Succeeded | State::Failed | State::Ended => true,
         // Its disks are kept until the deadline, but its work is done.
         State::Stopped => matches!(phase, Some("Succeeded" | "Failed")),
+        // Deleted after its work was done: the object will not be there to tell of it.
+        State::Terminating if child.metadata.deletion_timestamp.is_some() => {
+            matches!(phase, Some("Succeeded" | "Failed"))
+        }
         State::Pending
         | State::Launching
         | State::Booting

@@ -86,6 +86,27 @@ fn every_field_of_spec_and_status_is_described_and_no_other() {
 }
 
 #[test]
+fn every_field_of_a_schedule_is_described_and_no_other() {
+    let path = "charts/spore/files/crds/spore.host_sporeschedules.yaml";
+    let text = fs::read_to_string(layout::root().join(path)).unwrap();
+    let definition: Value = serde_saphyr::from_str(&text).unwrap();
+    let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+    let names = |fields: &Value| {
+        let fields = fields["properties"].as_object().unwrap();
+        fields.keys().cloned().collect::<BTreeSet<_>>()
+    };
+    let page = Page::read("docs/schedules.md");
+    let mut spec = names(&schema["spec"]);
+    spec.remove("template");
+    let template = names(&schema["spec"]["properties"]["template"]);
+    spec.extend(template.iter().map(|field| format!("template.{field}")));
+    assert_eq!(page.first_column("## Fields of `spec`"), spec);
+    let mut status = page.first_column("## `status`");
+    status.insert("observedGeneration".into());
+    assert_eq!(status, names(&schema["status"]));
+}
+
+#[test]
 fn every_field_of_arrays_and_sweeps_is_described_and_no_other() {
     for (kind, page, heading) in [
         ("sporearrays", "docs/arrays.md", "## Fields of an array"),

@@ -20,5 +20,6 @@ mod money;
 mod plugin;
 mod request;
 mod rows;
+mod schedule;
 mod sweeps;
 mod unreadable;

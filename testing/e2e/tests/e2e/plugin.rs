@@ -3,6 +3,7 @@
 mod change;
 mod launch;
 mod look;
+mod schedule;
 
 use std::{env, process::Stdio};
 

@@ -41,7 +41,18 @@ async fn verbs_named(program: &str, called: &str) -> BTreeSet<String> {
                 .lines()
                 .any(|line| line.trim_start().starts_with(&begin));
             assert!(exists, "no verb {verb} in {place}");
-            let flags = help(program, &[verb]).await;
+            let mut flags = help(program, &[verb]).await;
+            let inner = match flags.contains("\nVerbs:\n") {
+                true => words.next(),
+                false => None,
+            };
+            if let Some(inner) = inner {
+                let begin = format!("{inner} ");
+                let mut lines = flags.lines();
+                let exists = lines.any(|line| line.trim_start().starts_with(&begin));
+                assert!(exists, "no verb {verb} {inner} in {place}");
+                flags = help(program, &[verb, inner]).await;
+            }
             for word in words.filter(|word| word.starts_with('-') && *word != "--") {
                 let flag = word.split('=').next().unwrap();
                 assert!(has_flag(&flags, flag), "no flag {flag} in {place}");
@@ -61,6 +72,7 @@ async fn every_verb_and_flag_of_our_programs_that_docs_name_exists() {
         "extend",
         "launch",
         "list",
+        "schedule",
         "status",
         "version",
     ];

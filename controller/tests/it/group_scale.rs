@@ -24,7 +24,7 @@ use spore_crds::{
     State,
 };
 
-use crate::world::{REGION, answer, settings, start};
+use crate::world::{REGION, answer_of, settings, start};
 
 /// The size below which every status stays.
 const LIMIT: usize = 256 * 1_024;
@@ -111,6 +111,7 @@ fn look(group: &Group<'_>, children: &[SporeInstance]) -> GroupPlan {
         error: None,
     };
     let view = GroupView {
+        unreadable: Vec::new(),
         children: children.iter().collect(),
         instances: Vec::new(),
         regions: BTreeMap::from([(REGION.to_owned(), region)]),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Debug};
 use kube::{
     Api, Resource, ResourceExt as _,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
-    core::NamespaceResourceScope,
+    core::{NamespaceResourceScope, error_boundary::DeserializeGuard},
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -168,11 +168,13 @@ fn is_of(child: &SporeInstance, name: &str) -> bool {
     owners.into_iter().any(|owner| owner.name == name)
 }
 
-/// The members that exist as objects, by index.
+/// The members that exist as objects and can be read, by index.
 pub async fn members(world: &World, name: &str) -> BTreeMap<u32, SporeInstance> {
-    let list = spores(world).list(&ListParams::default()).await;
+    let api = Api::<DeserializeGuard<SporeInstance>>::namespaced(world.client(), world.namespace());
+    let list = api.list(&ListParams::default()).await;
     let list = list.expect("the API server answers").items.into_iter();
-    list.filter(|child| is_of(child, name))
+    list.filter_map(|child| child.0.ok())
+        .filter(|child| is_of(child, name))
         .filter_map(|child| Some((child.spec.member.as_ref()?.index, child)))
         .collect()
 }

@@ -8,8 +8,8 @@ use std::{collections::BTreeSet, fs, path::Path};
 use serde_json::{Value, json};
 use spore_core::lifecycle::EndReason;
 use spore_crds::conditions::{self, LAUNCHED};
-use spore_e2e::{Health, create, until_true, without_machines};
-use spore_world::layout;
+use spore_e2e::{Health, PATIENCE, create, until_true, without_machines};
+use spore_world::{eventually, layout};
 
 use self::page::{Page, pages};
 use crate::plugin::without_controller;
@@ -241,7 +241,14 @@ async fn the_metrics_in_the_docs_are_those_that_the_controller_serves() {
     let mut world = without_machines("docs-metrics").await;
     create(&world, "counted", json!({})).await.unwrap();
     until_true(&world, "counted", LAUNCHED).await;
-    let metrics = world.controller().get("/metrics").await.unwrap();
+    let controller = world.controller();
+    let metrics = eventually("a pass is counted", PATIENCE, async || {
+        let metrics = controller.get("/metrics").await.ok()?;
+        metrics
+            .contains("spore_reconciles_total")
+            .then_some(metrics)
+    })
+    .await;
     let types = metrics
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE "));

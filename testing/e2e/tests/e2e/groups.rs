@@ -193,7 +193,7 @@ async fn arrays_and_sweeps_that_cannot_be_meant_are_refused_with_a_message_that_
             json!({"deadline": "0s"}),
             vec!["spec.deadline", "longer than nothing"],
         ),
-        (json!({"params": {"a": 1}}), vec!["spec.params", "array"]),
+        (json!({"params": {"a": 1}}), vec!["spec.params"]),
         (json!({"params": [1]}), vec!["spec.params[0]", "object"]),
         (
             json!({"grid": {"a": []}}),

@@ -2,10 +2,10 @@
 
 use kube::ResourceExt as _;
 use serde_json::json;
-use spore_crds::{GroupState, SporeArray, conditions::READY};
+use spore_crds::{SporeArray, conditions::READY};
 use spore_e2e::{
     group::{create, delete, instances, never_two, nothing_left, one_each, told, until, until_up},
-    without_machines,
+    kubectl, without_machines,
 };
 use spore_world::Fault;
 
@@ -41,10 +41,6 @@ async fn a15_a_gang_that_cannot_be_had_releases_what_came_and_says_so() {
     let spec = json!({"replicas": 101, "minAvailable": 101, "zones": ["us-east-1a"]});
     let array = create::<SporeArray>(&world, "gang", spec).await;
     let uid = array.uid().unwrap();
-    until::<SporeArray>(&world, "gang", "releasing", |status| {
-        status.state == Some(GroupState::Releasing)
-    })
-    .await;
     let status = until::<SporeArray>(&world, "gang", "says why it waits", |status| {
         told(status, READY).0 == "InsufficientCapacity"
     })
@@ -54,6 +50,10 @@ async fn a15_a_gang_that_cannot_be_had_releases_what_came_and_says_so() {
         assert!(message.contains(words), "no {words:?} in {message}");
     }
     assert!(!status.formed);
+    let events = kubectl(&world, &["get", "events.events.k8s.io", "-o", "json"]).await;
+    for words in [r#""reason": "Releasing""#, "what came is released"] {
+        assert!(events.contains(words), "no {words:?} in {events}");
+    }
     nothing_left(&world).await;
     let came = instances(&world, &uid).await;
     // Either call may have come first.

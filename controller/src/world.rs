@@ -52,6 +52,10 @@ struct Inner {
     facts: Facts,
     /// What the next list of a region is to look for among instances that are gone.
     sought: HashMap<String, HashSet<Seek>>,
+    /// What the list that is being made of a region looks for.
+    looking: HashMap<String, HashSet<Seek>>,
+    /// What was looked for by a list that was completed since.
+    looked_up: HashSet<Seek>,
 }
 
 /// To what an instance belongs: the UID of the object that launched it, and the index of the member.
@@ -101,6 +105,15 @@ fn belonging(spore: &SporeInstance) -> Belonging {
         (Some(parent), Some(member)) => (parent.to_owned(), Some(member.index)),
         _ => (spore.metadata.uid.clone().unwrap_or_default(), None),
     }
+}
+
+/// How the instance of a spore is looked for if no list shows it.
+fn sought(spore: &SporeInstance) -> Option<Seek> {
+    let launch = spore.status.as_ref()?.launch.as_ref()?;
+    Some(match &launch.instance_id {
+        Some(id) => Seek::Instance(id.clone()),
+        None => Seek::Launch(launch.token.clone()),
+    })
 }
 
 impl Inner {
@@ -185,6 +198,7 @@ impl World {
                 .and_then(|launch| inner.launches.get(&launch.token))
                 .cloned(),
             problem: inner.problems.get(uid).cloned(),
+            looked_up: sought(spore).is_some_and(|what| inner.looked_up.contains(&what)),
             facts: &inner.facts,
         })
     }
@@ -210,6 +224,8 @@ impl World {
     pub fn missing(&self, region: &str, list: &[Instance]) -> HashSet<Seek> {
         let mut inner = self.lock();
         let sought = inner.sought.remove(region).unwrap_or_default();
+        let looking = inner.looking.entry(region.to_owned()).or_default();
+        looking.extend(sought.iter().cloned());
         let shown = list
             .iter()
             .map(|instance| instance.id.as_str())
@@ -235,8 +251,13 @@ impl World {
     ) -> Vec<Owner> {
         let mut inner = self.lock();
         let Inner {
-            regions, owners, ..
+            regions,
+            owners,
+            looking,
+            looked_up,
+            ..
         } = &mut *inner;
+        looked_up.extend(looking.remove(region).unwrap_or_default());
         let region = regions.entry(region.to_owned()).or_default();
         let first = region.lists.is_empty() || region.error.is_some();
         let changed = region.apply(list, begun, absence);
@@ -289,11 +310,11 @@ impl World {
 
     /// A list failed.
     pub fn list_failed(&self, region: &str, error: CloudError) {
-        self.lock()
-            .regions
-            .entry(region.to_owned())
-            .or_default()
-            .error = Some(error);
+        let mut inner = self.lock();
+        let looking = inner.looking.remove(region).unwrap_or_default();
+        let sought = inner.sought.entry(region.to_owned()).or_default();
+        sought.extend(looking);
+        inner.regions.entry(region.to_owned()).or_default().error = Some(error);
     }
 
     /// Looks at one region.
@@ -431,7 +452,11 @@ impl World {
             return;
         };
         let belonging = belonging(spore);
-        for region in self.lock().regions.values_mut() {
+        let mut inner = self.lock();
+        if let Some(what) = sought(spore) {
+            inner.looked_up.remove(&what);
+        }
+        for region in inner.regions.values_mut() {
             region.drop_gone(&belonging, |instance| instance.id == gone.id);
         }
     }
@@ -450,7 +475,9 @@ impl World {
 
     /// A launch is certain or given up: its record is needed no more.
     pub fn closed(&self, token: &str) {
-        self.lock().launches.remove(token);
+        let mut inner = self.lock();
+        inner.looked_up.remove(&Seek::Launch(token.to_owned()));
+        inner.launches.remove(token);
     }
 
     /// A spore is gone.
@@ -458,6 +485,9 @@ impl World {
         let mut inner = self.lock();
         if let Some(uid) = &spore.metadata.uid {
             inner.problems.remove(uid);
+        }
+        if let Some(what) = sought(spore) {
+            inner.looked_up.remove(&what);
         }
         let belonging = belonging(spore);
         let namespace = spore.metadata.namespace.as_deref().unwrap_or_default();

@@ -30,6 +30,8 @@ pub struct View<'a> {
     pub launch: Option<LaunchRecord>,
     /// The last call for this spore that failed and has not succeeded since.
     pub problem: Option<Problem>,
+    /// Whether the instance of its launch was looked for among those that are gone.
+    pub looked_up: bool,
     /// What AWS told of types, images and so on.
     pub facts: &'a Facts,
 }

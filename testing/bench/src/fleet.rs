@@ -123,7 +123,7 @@ fn launch(stage: &Stage, spore: &SporeInstance) -> ec2::Launch {
 pub(crate) async fn settled(stage: &Stage, count: usize, begun: Instant) -> Result<Duration> {
     let (mut listed, mut last, mut passes) = (None, begun, 0.0);
     let mut told = Instant::now();
-    while last.elapsed() < QUIET || listed.is_none() {
+    while last.elapsed() < QUIET || listed.is_none() || passes < 1.0 {
         ensure!(
             begun.elapsed() < PATIENCE,
             "the controller has not settled after {PATIENCE:?} and {passes} passes; see {}",

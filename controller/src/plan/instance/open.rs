@@ -142,8 +142,8 @@ impl Planner<'_> {
     pub(super) fn expected(&mut self, instance_id: String) -> Stage {
         self.seek(Seek::Instance(instance_id.clone()));
         let region = &self.view.region;
-        if region.lists.is_empty() && region.error.is_none() {
-            // We have just started: the first list may well show what became of it.
+        if !self.view.looked_up && region.error.is_none() {
+            // We have just started: it may have ended by itself, and may have said how.
             self.look_again();
             let region = self.region();
             return Stage::Waiting(Waiting::Inventory { region });

@@ -175,7 +175,13 @@ impl Groups {
                     Err(error) => (format!("extend {name}"), error),
                 }
             }
-            _ => return None,
+            GroupAction::Learn(_)
+            | GroupAction::Launch(_)
+            | GroupAction::Terminate { .. }
+            | GroupAction::Tell { .. }
+            | GroupAction::Seek { .. }
+            | GroupAction::Forget { .. }
+            | GroupAction::Note(_) => return None,
         };
         // Made already, or gone already: the watch has not told us yet.
         let known = matches!(&result, kube::Error::Api(status) if matches!(status.code, 404 | 409));

@@ -96,7 +96,7 @@ fn facts() -> Facts {
             id: "ami-00000000000000001".into(),
         },
     ] {
-        let told = answer(&fact);
+        let told = answer_of(&fact, start());
         facts.put(fact, told, start());
     }
     facts

@@ -252,7 +252,11 @@ impl Args {
             orphan_collection,
             orphan_interval,
         };
-        let election = LeaderElection::new(client, &leader_election_namespace, NAME, &identity);
+        // With connections of its own, so that no load of ours keeps the lease from being renewed.
+        let own = Client::try_default()
+            .await
+            .context("no way to reach a Kubernetes cluster")?;
+        let election = LeaderElection::new(own, &leader_election_namespace, NAME, &identity);
         tokio::select! {
             result = server => result.with_context(|| format!("cannot serve on {http_listen}")),
             finished = election.with_lease(work.run()) => match finished {

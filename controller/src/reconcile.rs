@@ -85,7 +85,7 @@ impl Error {
         match self {
             Self::Kubernetes(error) => matches!(
                 error.as_ref(),
-                kube::Error::Api(status) if matches!(status.code, 404 | 409 | 422)
+                kube::Error::Api(status) if matches!(status.code, 404 | 409)
             ),
             Self::Unsettled { .. } => false,
         }

@@ -17,7 +17,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{
     Api, Resource, ResourceExt as _,
     api::{Patch, PatchParams, PostParams},
@@ -33,7 +33,7 @@ pub use self::wake::route;
 use crate::{
     plan::{
         RegionView,
-        group::{self, Group, GroupAction, GroupPlan, GroupView, Unreadable, source},
+        group::{self, Group, GroupAction, GroupPlan, GroupView, Taken, Unreadable, source},
     },
     reconcile::{Context, Error, Watched},
     world::parent,
@@ -215,6 +215,15 @@ impl Groups {
                 .filter_map(|unread| unreadable_member(&unread.metadata, &uid))
                 .collect::<Vec<_>>()
         };
+        let taken = |size: u32| {
+            let others = all
+                .iter()
+                .filter(|other| other.namespace() == object.namespace());
+            others
+                .filter(|other| is_name_of_member(&other.name_any(), &object.name_any(), size))
+                .filter_map(|other| taken_by(object, other))
+                .collect::<Vec<_>>()
+        };
         object
             .look(self, |group| {
                 ctx.world.group_view(K::KIND, object.meta(), |known| {
@@ -225,6 +234,7 @@ impl Groups {
                     let view = GroupView {
                         children: children(),
                         unreadable: unreadable(),
+                        taken: taken(group.size),
                         instances: known
                             .regions
                             .values()
@@ -347,6 +357,33 @@ fn unreadable_member(metadata: &ObjectMeta, parent: &str) -> Option<Unreadable> 
         index: index.parse().ok()?,
         uid: metadata.uid.clone()?,
         name,
+    })
+}
+
+/// Whether a name is that of a member of a group of this name and size.
+fn is_name_of_member(name: &str, group: &str, size: u32) -> bool {
+    let index = name
+        .strip_prefix(group)
+        .and_then(|rest| rest.strip_prefix('-'))
+        .filter(|digits| !digits.starts_with('+') && (*digits == "0" || !digits.starts_with('0')));
+    index
+        .and_then(|digits| digits.parse::<u32>().ok())
+        .is_some_and(|index| index < size)
+}
+
+/// An object that has the name of a member and is none.
+fn taken_by<K: Collection>(object: &K, other: &Watched) -> Option<Taken> {
+    let owners = other.meta().owner_references.iter().flatten();
+    let mut controllers = owners.filter(|owner| owner.controller == Some(true));
+    let owner = controllers.next();
+    if owner.is_some_and(|owner| Some(&owner.uid) == object.uid().as_ref()) {
+        return None;
+    }
+    let same =
+        |owner: &OwnerReference| owner.kind == K::KIND.as_str() && owner.name == object.name_any();
+    Some(Taken {
+        name: other.name_any(),
+        left_over: owner.is_some_and(same),
     })
 }
 

@@ -56,7 +56,7 @@ impl Region {
     /// An instance that the list does not show is kept, unchanged, until it is missing from
     /// [`ABSENT_LISTS`] lists and older than `absence`: EC2's lists lag. One that is gone is in no
     /// list; it is kept until its owner has taken that in ([`taken_in`](super::World::taken_in)), or for
-    /// [`GONE_KEPT`].
+    /// an hour.
     pub fn apply(
         &mut self,
         list: Vec<Instance>,

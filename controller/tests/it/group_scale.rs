@@ -112,6 +112,7 @@ fn look(group: &Group<'_>, children: &[SporeInstance]) -> GroupPlan {
     };
     let view = GroupView {
         unreadable: Vec::new(),
+        taken: Vec::new(),
         children: children.iter().collect(),
         instances: Vec::new(),
         regions: BTreeMap::from([(REGION.to_owned(), region)]),

@@ -300,6 +300,7 @@ impl Universe {
                 });
                 let view = GroupView {
                     unreadable: Vec::new(),
+                    taken: Vec::new(),
                     children: watched.values().map(|member| &member.object).collect(),
                     instances: known
                         .regions

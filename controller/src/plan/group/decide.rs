@@ -41,7 +41,7 @@ struct Candidates {
 impl Planner<'_> {
     /// Decides as many launch calls as may be made now.
     pub(super) fn decide_batches(&mut self) {
-        if !self.may_decide() {
+        if !self.may_decide() || self.is_taken() {
             return;
         }
         let mut slots = self.slots();
@@ -69,6 +69,25 @@ impl Planner<'_> {
         };
         let open = &self.status.batches;
         open.len() < OPEN_BATCHES && open.iter().map(size).sum::<usize>() < OPEN_BYTES
+    }
+
+    /// Whether somebody else's object has the name of a member: its instance could not be told of.
+    fn is_taken(&mut self) -> bool {
+        let Some(taken) = self.view.taken.first().filter(|_| self.has_more()) else {
+            return false;
+        };
+        let name = &taken.name;
+        if taken.left_over {
+            let message = format!("waiting until {name}, a member of its predecessor, is gone");
+            self.waiting = Some(("NameTaken", message));
+        } else {
+            let message = format!(
+                "there is a SporeInstance {name} that is not a member of this, so that no member can have its name: delete it, or give this another name"
+            );
+            self.stalled = Some(("NameTaken", message));
+        }
+        self.look_again();
+        true
     }
 
     fn may_decide(&mut self) -> bool {

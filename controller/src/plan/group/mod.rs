@@ -114,6 +114,8 @@ pub struct GroupView<'a> {
     pub children: Vec<&'a SporeInstance>,
     /// Those of its objects that cannot be read.
     pub unreadable: Vec<Unreadable>,
+    /// Names of its members that objects of others have.
+    pub taken: Vec<Taken>,
     /// Every instance that it launched.
     pub instances: Vec<&'a Instance>,
     /// How well each region is known.
@@ -135,6 +137,16 @@ pub struct Unreadable {
     pub name: String,
     /// UID of the object.
     pub uid: String,
+}
+
+/// A name of a member that an object of somebody else has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The name.
+    pub name: String,
+    /// Whether it was a member of something deleted that had the same kind and name: Kubernetes is about
+    /// to delete it, too.
+    pub left_over: bool,
 }
 
 /// What is to be done about an array or a sweep.

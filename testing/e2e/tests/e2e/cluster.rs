@@ -290,7 +290,7 @@ async fn the_controllers_account_reads_no_secrets_and_nothing_of_other_namespace
         vec!["get", "pods", "--all-namespaces"],
         vec!["get", "secrets", "-n", "kube-system"],
         vec!["get", "sporeinstances", "--all-namespaces"],
-        vec!["delete", "sporearray", "other"],
+        vec!["delete", "sporeresults", "other"],
         vec!["create", "configmap", "x"],
     ];
     for args in refused {

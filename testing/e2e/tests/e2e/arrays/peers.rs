@@ -61,6 +61,7 @@ async fn a16_a17_peers_are_told_when_all_run_and_the_arrays_name_finds_all_of_th
 
     world.sim().clear_faults().await.unwrap();
     let second = instance_of(&world, "ring-1").await;
+    until_true(&world, "ring-1", AGENT_READY).await;
     let known = peers(&first, 2).await;
     assert_eq!(known, peers(&second, 2).await);
     for (index, (peer, instance)) in known.iter().zip([&first, &second]).enumerate() {
@@ -90,6 +91,7 @@ async fn a16_a17_peers_are_told_when_all_run_and_the_arrays_name_finds_all_of_th
 
     kubectl(&world, &["scale", "spa/ring", "--replicas=3"]).await;
     let third = instance_of(&world, "ring-2").await;
+    until_true(&world, "ring-2", AGENT_READY).await;
     for instance in [&first, &second, &third] {
         peers(instance, 3).await;
     }

@@ -39,12 +39,12 @@ async fn a15_failure_and_success_policies_end_arrays_as_declared() {
                 {"onExitCodes": [3], "action": "Continue"},
                 {"onReasons": ["WorkloadFailed"], "action": "TerminateAll"},
             ]}}),
-            (GroupState::Failed, "FailurePolicy", "0", ""),
+            (GroupState::Failed, "FailurePolicy", "0-1", ""),
         ),
         (
             "quorum",
             json!({"template": first("exit 1"), "failurePolicy": {"quorum": 2}}),
-            (GroupState::Failed, "QuorumLost", "0", ""),
+            (GroupState::Failed, "QuorumLost", "0-1", ""),
         ),
         (
             "any",

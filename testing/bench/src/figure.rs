@@ -83,7 +83,8 @@ impl Figure {
 
 /// Three digits after the point say more than any of these measurements knows.
 fn rounded(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
+    // A sum of nothing is -0.
+    (value * 1000.0).round() / 1000.0 + 0.0
 }
 
 /// The value below or at which this share of all values lies (nearest rank).

@@ -17,12 +17,12 @@ use jiff::Timestamp;
 use k8s_controller::LeaderElection;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
-    Api, Client, ResourceExt as _,
+    Api, Client, Resource as _, ResourceExt as _,
     core::error_boundary::DeserializeGuard,
     runtime::{
-        Controller, controller,
+        Controller, WatchStreamExt as _, controller,
         events::{Recorder, Reporter},
-        reflector::ObjectRef,
+        reflector::{self, ObjectRef},
         watcher,
     },
 };
@@ -381,7 +381,14 @@ fn watch<K: Readable + Serialize + Send + Sync + 'static>(
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     };
-    Controller::new(api, watcher::Config::default())
+    let (store, writer) = reflector::store();
+    // Who wrote which field is half of an object and nothing that we look at.
+    let objects = watcher(api, watcher::Config::default())
+        .default_backoff()
+        .modify(|object: &mut DeserializeGuard<K>| object.meta_mut().managed_fields = None)
+        .reflect(writer)
+        .applied_objects();
+    Controller::for_stream(objects, store)
         .with_config(controller::Config::default().concurrency(at_once))
         .reconcile_on(concerned.map(|owner| ObjectRef::new(&owner.name).within(&owner.namespace)))
         .graceful_shutdown_on(stop_signal())

@@ -112,7 +112,10 @@ async fn a_spore_runs_its_command_and_is_gone_when_that_is_done() {
     );
     assert_eq!(status.workload.unwrap().exit_code, Some(0));
     let (header, row) = table(&world, "hello", &["-o", "wide"]).await;
-    assert_eq!(header[9..].join(" "), "INSTANCE IP AMI COST ENDED REASON");
+    assert_eq!(
+        header[9..].join(" "),
+        "INSTANCE IP AMI COST ENDED REASON INDEX DELETING"
+    );
     assert_eq!(row[1..3], ["True", "Succeeded"]);
     assert!(
         row.contains(&"Completed".to_owned()) && row.contains(&"Finished".to_owned()),

@@ -2,23 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use spore_core::{
-    agent_config::Members,
-    duration::Duration,
-    indexes::IndexSet,
-    tags::{Kind, MAX_VALUE},
-};
-use spore_crds::{
-    ARRAY_LABEL, Batch, FINALIZER, FailureReason, INDEX_LABEL, Member, Row, SWEEP_LABEL,
-    SporeInstance, SporeInstanceSpec,
-};
+use spore_core::{agent_config::Members, duration::Duration, indexes::IndexSet, tags::MAX_VALUE};
+use spore_crds::{Batch, FailureReason, Row, SporeInstanceSpec};
 
-use super::{GroupAction, Planner, outcome::Outcome, source::MemberSpec, spend::Affordable};
-use crate::{
-    facts::{Fact, Standing},
-    plan::launch::{self, Resolution, Subject, whole_second},
+use super::{
+    GroupAction, Planner, object, outcome::Outcome, source::MemberSpec, spend::Affordable,
 };
+use crate::plan::launch::{self, Resolution, Subject, whole_second};
 
 /// Members of one call. EC2 advises several calls of 100 rather than one of 500 (RunInstances, API
 /// Reference).
@@ -347,81 +337,6 @@ impl Planner<'_> {
         0
     }
 
-    /// Before anything is launched for the first time, it must be known what exists.
-    fn ready_for_first(&mut self, spec: &SporeInstanceSpec) -> bool {
-        let region = launch::region(spec, self.settings).to_owned();
-        if !self.settings.regions.contains(&region) {
-            return true;
-        }
-        let known = self.region_view(&region);
-        if !known.lists.is_empty() {
-            let tokens = self
-                .view
-                .instances
-                .iter()
-                .filter_map(|instance| instance.client_token.as_deref())
-                .collect::<std::collections::BTreeSet<_>>();
-            // After a restored backup: numbers that were used may not be used again.
-            self.status.batches_decided = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
-            return true;
-        }
-        match &known.error {
-            Some(error) => {
-                self.wake_at(Duration::from_secs(10).after(self.now));
-                let message = format!("{error}; {}", error.class.advice());
-                if error.class.heals() {
-                    self.waiting = Some((error.class.reason(), message));
-                } else {
-                    self.stalled = Some((error.class.reason(), message));
-                }
-            }
-            None => {
-                self.wake_at(Duration::from_secs(1).after(self.now));
-                self.waiting = Some((
-                    "ListingInstances",
-                    format!("listing what already exists in {region} before anything is done"),
-                ));
-            }
-        }
-        false
-    }
-
-    /// Before anything is launched for the first time, every type that any member names must exist.
-    fn types_exist(&mut self) -> bool {
-        let mut asked = false;
-        for (region, name) in self.group.members.types() {
-            let region = region
-                .or_else(|| self.settings.regions.first().cloned())
-                .unwrap_or_default();
-            if !self.settings.regions.contains(&region) {
-                let message = format!(
-                    "this controller does not manage the region {region}: use one of {}, or have it added to the controller's regions",
-                    self.settings.regions.join(", ")
-                );
-                self.stalled = Some(("RegionNotManaged", message));
-                return false;
-            }
-            let fact = Fact::Type { region, name };
-            match self.view.facts.get(&fact, self.now) {
-                Standing::Known(_) => {}
-                Standing::Unknown => {
-                    asked = true;
-                    self.actions.push(GroupAction::Learn(fact));
-                }
-                Standing::Refused(error, until) => {
-                    let error = error.clone();
-                    self.wake_at(until);
-                    self.tell_refusal(&error, until);
-                    return false;
-                }
-            }
-        }
-        if asked {
-            self.waiting = Some(("Resolving", "asking EC2 for the instance types".into()));
-        }
-        !asked
-    }
-
     fn resolve(&self, candidates: &Candidates, zone: Option<String>) -> Resolution {
         let metadata = self.group.metadata;
         let latest = self
@@ -451,7 +366,7 @@ impl Planner<'_> {
             batch: self.status.batches_decided,
             members: Some(Members {
                 kind: self.group.kind,
-                id: id(metadata),
+                id: object::id(metadata),
                 name: metadata.name.clone().unwrap_or_default(),
                 size: self.group.size,
                 indexes: candidates.members.clone(),
@@ -522,64 +437,4 @@ impl Planner<'_> {
             self.requeue(index, self.now);
         }
     }
-
-    /// The object of a member.
-    pub(super) fn object(&self, batch: &Batch, index: u32) -> Result<SporeInstance, String> {
-        let MemberSpec {
-            spec,
-            parameters: _,
-            name,
-        } = self.group.members.member(index)?;
-        let mut spec = spec.into_owned();
-        spec.member = Some(Member {
-            index,
-            attempt: batch.attempt,
-        });
-        spec.region = Some(batch.plan.region.clone());
-        let metadata = self.group.metadata;
-        let group = metadata.name.clone().unwrap_or_default();
-        let label = match self.group.kind {
-            Kind::SporeSweep => SWEEP_LABEL,
-            Kind::SporeArray | Kind::SporeInstance => ARRAY_LABEL,
-        };
-        let mut labels = BTreeMap::from([(INDEX_LABEL.to_owned(), index.to_string())]);
-        // A label holds 63 characters; a name may be longer, and is then told by the owner only.
-        if group.len() <= 63 {
-            labels.insert(label.to_owned(), group.clone());
-        }
-        Ok(SporeInstance {
-            metadata: ObjectMeta {
-                name: Some(format!("{group}-{index}")),
-                namespace: metadata.namespace.clone(),
-                labels: Some(labels),
-                annotations: name.map(|name| [("spore.host/row".to_owned(), name)].into()),
-                finalizers: Some(vec![FINALIZER.to_owned()]),
-                owner_references: Some(vec![OwnerReference {
-                    api_version: "spore.host/v1alpha1".into(),
-                    kind: self.group.kind.to_string(),
-                    name: group,
-                    uid: metadata.uid.clone().unwrap_or_default(),
-                    controller: Some(true),
-                    block_owner_deletion: Some(true),
-                }]),
-                ..ObjectMeta::default()
-            },
-            spec,
-            status: None,
-        })
-    }
-}
-
-/// `{name}-{day of creation}-{6 digits of the UID}`.
-fn id(metadata: &ObjectMeta) -> String {
-    let name = metadata.name.as_deref().unwrap_or_default();
-    let created = metadata.creation_timestamp.as_ref();
-    let day = created.map_or_else(String::new, |time| time.0.strftime("%Y%m%d").to_string());
-    let uid = metadata.uid.as_deref().unwrap_or_default();
-    let digits = uid
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .take(6)
-        .collect::<String>();
-    format!("{name}-{day}-{digits}")
 }

@@ -18,8 +18,10 @@
 mod batches;
 mod decide;
 mod ending;
+mod first;
 mod gang;
 mod members;
+mod object;
 mod outcome;
 mod peers;
 mod queue;

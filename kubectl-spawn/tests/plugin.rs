@@ -178,7 +178,10 @@ fn under_the_name_by_which_kubectl_asks_it_completes() {
     let (code, out, _) = ask(&["ext"]);
     assert_eq!(
         (code, out.as_str()),
-        (0, "extend\tGive a spore more time\n:4\n")
+        (
+            0,
+            "extend\tGive a spore, an array or a sweep more time\n:4\n"
+        )
     );
     // Names cannot be asked for: that is no reason to disturb the command line.
     let (code, out, err) = ask(&["status", ""]);

@@ -595,7 +595,12 @@ impl Universe {
                 self.world.seek(&region, what);
                 Ok(false)
             }
-            Action::Learn(_) | Action::Note(_) => Ok(false),
+            Action::Learn(fact) => {
+                let told = answer_of(&fact, self.now);
+                self.world.learned(fact, told, self.now);
+                Ok(true)
+            }
+            Action::Note(_) => Ok(false),
         }
     }
 }

@@ -58,7 +58,6 @@ impl<'a> Planner<'a> {
     pub(super) fn roll_up(&mut self) {
         self.shrink();
         self.retry_failed();
-        self.join_due();
         let mut launching = IndexSet::new();
         for batch in &self.status.batches {
             launching.extend(batch.members.iter());

@@ -75,18 +75,16 @@ impl Planner<'_> {
         let all = &mut self.status.retries;
         // All that is due is one entry: how long it waits already makes no difference.
         let same = |retry: &&mut Retry| retry.at == at || (at <= now && retry.at <= now);
-        match all.iter_mut().find(same) {
-            Some(retry) => {
-                retry.indexes.insert(index);
-            }
-            None => {
-                all.push(Retry {
-                    at,
-                    indexes: IndexSet::range(index, index + 1),
-                });
-                all.sort_by_key(|retry| retry.at);
-            }
+        if let Some(retry) = all.iter_mut().find(same) {
+            retry.indexes.insert(index);
+            return;
         }
+        self.join_due();
+        self.status.retries.push(Retry {
+            at,
+            indexes: IndexSet::range(index, index + 1),
+        });
+        self.status.retries.sort_by_key(|retry| retry.at);
     }
 
     /// A launch of an index came to nothing: it waits for another, unless it has been given up or begun
@@ -102,8 +100,9 @@ impl Planner<'_> {
         self.requeue(index, self.now);
     }
 
-    /// Joins all that is due: a line that waits long would otherwise grow by an entry a second.
-    pub(super) fn join_due(&mut self) {
+    /// Joins all that is due: a line that waits long would otherwise grow by an entry a second. Only
+    /// when it grows: time alone changes no status.
+    fn join_due(&mut self) {
         let now = self.now;
         let all = &mut self.status.retries;
         let due = all.partition_point(|retry| retry.at <= now);

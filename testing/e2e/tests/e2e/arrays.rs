@@ -19,7 +19,7 @@ use spore_e2e::{
     ec2::{calls_by, find},
     group::{
         all, change, create, delete, ended, instances, members, most_at_once, never_two,
-        nothing_left, one_each, told, until, until_gone, until_over, until_up,
+        nothing_left, one_each, stalled, told, until, until_gone, until_over, until_up,
     },
     kubectl, spores, without_machines,
 };
@@ -351,4 +351,23 @@ async fn run(world: &World, tags: &BTreeMap<String, String>) -> String {
         .as_str()
         .unwrap()
         .to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_another_spore_has_stops_the_launch_until_it_is_free() {
+    let world = without_machines("array-name").await;
+    let json = json!({"instanceType": "t3.micro"});
+    spore_e2e::create(&world, "twin-1", json).await.unwrap();
+    let array = create::<SporeArray>(&world, "twin", json!({"replicas": 3})).await;
+    let uid = array.uid().unwrap();
+    let (reason, message) = stalled::<SporeArray>(&world, "twin").await;
+    assert_eq!(reason, "NameTaken");
+    assert!(message.contains("SporeInstance twin-1"), "{message}");
+    assert!(instances(&world, &uid).await.is_empty());
+
+    spore_e2e::delete(&world, "twin-1").await;
+    until_up::<SporeArray>(&world, "twin", 3).await;
+    one_each(&world, &uid, 3).await;
+    delete::<SporeArray>(&world, "twin").await;
+    nothing_left(&world).await;
 }

@@ -1,6 +1,7 @@
 //! Tests of the planner: tables of cases, and whole lives under faults.
 
 mod group;
+mod group_budget;
 mod group_checks;
 mod group_cloud;
 mod group_quiet;

@@ -28,10 +28,6 @@ impl Context {
     /// Carries out one action; says whether it may have changed what the plan was made from.
     pub async fn act(self: &Arc<Self>, spore: &SporeInstance, action: Action) -> bool {
         match action {
-            Action::Learn(fact) if fact.is_beside() => {
-                self.learn_beside(fact);
-                false
-            }
             Action::Learn(fact) => self.learn(fact).await,
             Action::Launch(launch) => self.launch(spore, &launch).await,
             Action::Terminate {
@@ -68,7 +64,11 @@ impl Context {
     }
 
     /// Asks once, however many spores want to know.
-    pub(crate) async fn learn(&self, fact: Fact) -> bool {
+    pub(crate) async fn learn(self: &Arc<Self>, fact: Fact) -> bool {
+        if fact.is_beside() {
+            self.learn_beside(fact);
+            return false;
+        }
         let _asking = self.asking.lock().await;
         if !self.world.knows(&fact, (self.clock)()) {
             let answer = self.aws.ask(&fact, (self.clock)()).await;

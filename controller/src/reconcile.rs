@@ -1,15 +1,16 @@
 //! The loop over one spore: plan, store, act.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use futures::channel::mpsc::UnboundedSender;
 use jiff::Timestamp;
 use kube::{
-    Api, Client, ResourceExt as _,
+    Api, Client, Resource, ResourceExt as _,
     api::{Patch, PatchParams, PostParams},
     core::error_boundary::DeserializeGuard,
     runtime::{controller::Action as Requeue, events::Recorder},
 };
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use spore_core::tags::Kind;
 use spore_crds::{FINALIZER, SporeInstance, SporeInstanceStatus};
@@ -246,17 +247,20 @@ impl Context {
 }
 
 /// Replaces the finalizers, provided that nobody has changed the object since we read it.
-async fn set_finalizers(
-    api: &Api<SporeInstance>,
-    spore: &SporeInstance,
+pub(crate) async fn set_finalizers<K>(
+    api: &Api<K>,
+    object: &K,
     finalizers: Vec<String>,
-) -> Result<SporeInstance, Error> {
+) -> Result<K, Error>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
     let patch = json!({
-        "metadata": { "resourceVersion": spore.resource_version(), "finalizers": finalizers }
+        "metadata": { "resourceVersion": object.resource_version(), "finalizers": finalizers }
     });
     Ok(api
         .patch(
-            &spore.name_any(),
+            &object.name_any(),
             &PatchParams::default(),
             &Patch::Merge(patch),
         )

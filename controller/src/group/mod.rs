@@ -20,12 +20,11 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{
     Api, Resource, ResourceExt as _,
-    api::{Patch, PatchParams, PostParams},
+    api::PostParams,
     core::{NamespaceResourceScope, error_boundary::DeserializeGuard},
     runtime::{controller::Action as Requeue, reflector::Store},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::json;
 use spore_core::tags::Kind;
 use spore_crds::{FINALIZER, GroupStatus, SporeArray, SporeInstance};
 
@@ -35,7 +34,7 @@ use crate::{
         RegionView,
         group::{self, Group, GroupAction, GroupPlan, GroupView, Taken, Unreadable, source},
     },
-    reconcile::{Context, Error, Watched},
+    reconcile::{Context, Error, Watched, set_finalizers},
     world::parent,
 };
 
@@ -281,16 +280,7 @@ impl Groups {
         object: &K,
         finalizers: Vec<String>,
     ) -> Result<K, Error> {
-        let patch = json!({
-            "metadata": { "resourceVersion": object.resource_version(), "finalizers": finalizers }
-        });
-        let stored = api
-            .patch(
-                &object.name_any(),
-                &PatchParams::default(),
-                &Patch::Merge(patch),
-            )
-            .await?;
+        let stored = set_finalizers(api, object, finalizers).await?;
         self.wrote(&stored);
         Ok(stored)
     }
